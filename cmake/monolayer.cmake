@@ -1,0 +1,59 @@
+# Flags and the two target functions that every folder uses.
+
+add_library(mono_flags INTERFACE)
+target_compile_options(mono_flags INTERFACE -Wall -Wextra -Werror -ffp-contract=off
+                       -fno-math-errno -fstack-protector-strong)
+target_include_directories(mono_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_definitions(mono_flags INTERFACE _GLIBCXX_ASSERTIONS)
+target_link_options(mono_flags INTERFACE -pie -Wl,-z,relro,-z,now)
+if(MONO_SANITIZE)
+  target_compile_options(mono_flags INTERFACE -fsanitize=${MONO_SANITIZE} -fno-sanitize-recover=all
+                         -fno-omit-frame-pointer -O1 -g1)
+  target_link_options(mono_flags INTERFACE -fsanitize=${MONO_SANITIZE})
+  target_compile_definitions(mono_flags INTERFACE MONO_SANITIZED=1)
+else()
+  target_compile_options(mono_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+endif()
+
+# The instruction-set levels that one source is compiled for; dispatch is at run time
+# (kernels/base/cpu_features.h).
+set(MONO_ISA_FLAGS_baseline "")
+set(MONO_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
+set(MONO_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mbmi2
+    -mprefer-vector-width=512)
+set(MONO_ISA_FLAGS_avx512bf16 ${MONO_ISA_FLAGS_avx512} -mavx512bf16)
+set(MONO_ISA_FLAGS_amx ${MONO_ISA_FLAGS_avx512bf16} -mamx-tile -mamx-bf16)
+
+# mono_library(name FOLDER deps...): all .cpp below the current folder become target mono_<name>.
+#   NAME_avx512.cpp, NAME_avx512bf16.cpp, NAME_amx.cpp   compiled once, for that level
+#   NAME.simd.cpp                                        compiled for baseline, avx2 and avx512,
+#                                                        with MONO_ISA set to the level's name
+# Sources for a level above baseline use intrinsics and plain data only: an inline function of the
+# standard library instantiated there could be picked by the linker for the whole program.
+function(mono_library name)
+  file(GLOB_RECURSE sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cpp)
+  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  set(multi ${sources})
+  list(FILTER multi INCLUDE REGEX "\\.simd\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "\\.simd\\.cpp$")
+  list(APPEND sources ${PROJECT_SOURCE_DIR}/cmake/empty.cpp)
+  add_library(mono_${name} STATIC ${sources})
+  foreach(level avx2 avx512 avx512bf16 amx)
+    foreach(source ${sources})
+      if(source MATCHES "_${level}\\.cpp$")
+        set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${MONO_ISA_FLAGS_${level}}")
+      endif()
+    endforeach()
+  endforeach()
+  if(multi)
+    foreach(level baseline avx2 avx512)
+      add_library(mono_${name}_${level} OBJECT ${multi})
+      target_compile_options(mono_${name}_${level} PRIVATE ${MONO_ISA_FLAGS_${level}})
+      target_compile_definitions(mono_${name}_${level} PRIVATE MONO_ISA=${level}
+                                 MONO_ISA_${level}=1)
+      target_link_libraries(mono_${name}_${level} PRIVATE mono_flags)
+      target_sources(mono_${name} PRIVATE $<TARGET_OBJECTS:mono_${name}_${level}>)
+    endforeach()
+  endif()
+  target_link_libraries(mono_${name} PUBLIC mono_flags ${ARGN})
+endfunction()

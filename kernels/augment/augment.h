@@ -1,0 +1,47 @@
+// From uint8 planes to a network's input: crop, one of the eight flips and rotations,
+// normalisation, CutMix and MixUp, in one gather pass. Values are drawn on the host (Philox); this
+// only applies them.
+//
+//   v(n, h, w, c)   = (planes[n, c, source pixel of (h,w)] / 255 - mean[n,c]) * inv_std[n,c]
+//   out[n,h,w,c]    = mix(n) * v(n,h,w,c) + (1 - mix(n)) * v(partner,h,w,c)         MixUp
+//                   = v(partner,h,w,c) inside the box of n, else v(n,h,w,c)         CutMix
+//
+// Source: RxRx1 section 4.1 (flips, 90-degree rotations, CutMix; Table 5 normalisations);
+// CutMix Yun et al. 2019, MixUp Zhang et al. 2018.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/base/dtype.h"
+
+namespace mono {
+
+struct AugmentProblem {
+  int N, C;
+  int H, W;     // of the planes
+  int P;        // side of the square output crop, <= min(H, W)
+  int ldy = 0;  // pixel pitch of the output; 0: C; channels beyond C are zeroed
+};
+
+// The dihedral group: bit 0 horizontal flip, bit 1 vertical flip, bit 2 transpose, applied in the
+// order transpose, vertical, horizontal to the crop.
+struct AugmentImage {
+  int crop_y = 0, crop_x = 0;
+  int dihedral = 0;            // 0..7; 0 is the identity
+  int partner = 0;             // index in this batch
+  float mix = 1.0f;            // MixUp weight of the image itself
+  int box_y0 = 0, box_y1 = 0;  // CutMix box in output coordinates, half-open; empty: none
+  int box_x0 = 0, box_x1 = 0;
+};
+
+// planes (N,C,H,W) u8; images (N); mean, inv_std (N,C) in units of /255; out (N,P,P,ldy).
+template <class T>
+void augment(const AugmentProblem& problem, const uint8_t* planes, const AugmentImage* images,
+             const float* mean, const float* inv_std, T* out);
+
+// Mean and unbiased standard deviation of every plane's crop, in counts 0..255; exact integer sums.
+// planes (N,C,H,W); images gives the crop; mean, std (N,C).
+void crop_statistics(const AugmentProblem& problem, const uint8_t* planes,
+                     const AugmentImage* images, double* mean, double* std);
+
+}  // namespace mono

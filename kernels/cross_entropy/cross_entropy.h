@@ -1,0 +1,25 @@
+// Softmax cross-entropy against soft targets (CutMix, MixUp and label smoothing all make them).
+//
+//   loss_n = -sum_k t[n,k] * log softmax(y[n])_k ;   dy[n,k] = weight * (sum_j t[n,j] * p[n,k] -
+//   t[n,k])
+//
+// Losses and reductions in Master<T>; log-sum-exp is shifted by the row maximum.
+#pragma once
+
+#include "kernels/base/dtype.h"
+#include "kernels/base/segments.h"
+
+namespace mono {
+
+// logits (N,K) packed; targets (N,K) float, rows sum to 1; losses (N) receives loss_n.
+// saved log-sum-exp (N) for backward.
+template <class T>
+void cross_entropy_forward(int N, int K, const T* logits, const float* targets, Master<T>* losses,
+                           Master<T>* log_sum_exp);
+// dlogits = weight * d loss_n / d logits, e.g. weight = 1/N for the mean.
+template <class T>
+void cross_entropy_backward(int N, int K, const T* logits, const float* targets,
+                            const Master<T>* log_sum_exp, Master<T> weight, T* dlogits,
+                            GradMode mode);
+
+}  // namespace mono

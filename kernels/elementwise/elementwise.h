@@ -1,0 +1,31 @@
+// Elementwise operations on packed arrays of n elements, and copies between pitched images.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/base/dtype.h"
+#include "kernels/base/segments.h"
+
+namespace mono {
+
+template <class T>
+void add(int64_t n, const T* a, const T* b, T* y);  // y may alias a or b
+template <class T>
+void relu_forward(int64_t n, const T* x, T* y);  // y may alias x
+template <class T>
+void relu_backward(int64_t n, const T* dy, const T* y, T* dx, GradMode mode);
+template <class T>
+void scale_into(int64_t n, Master<T> alpha, const T* x, T* y, GradMode mode);
+template <class To, class From>
+void convert(int64_t n, const From* x, To* y);
+
+// y[i, 0..C) = x[i, 0..C) for i < pixels, with pixel pitches ldx and ldy.
+template <class To, class From>
+void copy_channels(int64_t pixels, int C, const From* x, int ldx, To* y, int ldy, GradMode mode);
+
+// Sum of squares in double over fixed units in a fixed order (gradient norm); NaN and infinity
+// propagate.
+template <class M>
+double sum_of_squares(int64_t n, const M* x);
+
+}  // namespace mono

@@ -1,0 +1,48 @@
+// Matrix product with optional transposes and a column bias: C = op(A) op(B) (+ bias) (+ C).
+//
+// Row-major with leading dimensions. T operands, accumulation in Master<T>. Reductions over the
+// inner dimension run in an order fixed by the problem.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kernels/base/dtype.h"
+#include "kernels/base/segments.h"
+
+namespace mono {
+
+struct MatmulProblem {
+  int M, N, K;                    // C (M,N); op(A) (M,K); op(B) (K,N)
+  bool transpose_a = false;       // A stored (K,M)
+  bool transpose_b = false;       // B stored (N,K)
+  int lda = 0, ldb = 0, ldc = 0;  // 0: packed
+
+  double flops() const { return 2.0 * M * N * K; }
+  std::string to_string() const;
+};
+
+enum class MatmulVariant { reference, onednn };
+std::string_view name_of(MatmulVariant variant);
+bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
+MatmulVariant matmul_choose(const MatmulProblem& problem, DType dtype);
+size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
+
+// A and B may each be T or Master<T> (filters stay in master precision; a bf16 product rounds them
+// first). C is T or Master<T>. bias (N) may be null; with GradMode::accumulate C is added to.
+template <class A, class B, class Out>
+struct Matmul {
+  const A* a = nullptr;
+  const B* b = nullptr;
+  const Master<Out>* bias = nullptr;
+  Out* c = nullptr;
+  GradMode mode = GradMode::overwrite;
+};
+// `compute` is the activation type (f32, bf16, f64) that decides how operands are rounded.
+template <class A, class B, class Out>
+void matmul(MatmulVariant variant, const MatmulProblem& problem, DType compute,
+            const Matmul<A, B, Out>& args, std::span<std::byte> workspace);
+
+}  // namespace mono
