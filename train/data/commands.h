@@ -1,0 +1,42 @@
+// `train_rxrx data check | stats | montage | pack`: the work behind the command line, which only
+// fills these structs. Each prints to stdout and returns the exit code; errors that end the command
+// are thrown. Nothing is ever written below `data`.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace mono {
+
+struct CheckOptions {
+  std::filesystem::path data;
+  bool json = false;
+  bool quick = false;  // look at sizes and headers only; the default decodes every pixel
+};
+int run_data_check(const CheckOptions& options);  // 0, or 3 with problems
+
+struct StatsOptions {
+  std::filesystem::path data;
+  bool json = false;
+};
+int run_data_stats(const StatsOptions& options);  // 0; damaged files are left out with a warning
+
+struct MontageOptions {
+  std::filesystem::path data;
+  std::filesystem::path out;       // a .png outside of `data`
+  std::vector<std::string> sirna;  // rows: these siRNAs; empty: one row, the negative control
+  int tile = 256;                  // pixels per tile
+};
+int run_data_montage(const MontageOptions& options);
+
+struct PackOptions {
+  std::filesystem::path data;
+  std::filesystem::path out;  // the cache file to write, outside of `data`
+  std::string codec = "raw";  // raw | delta-zstd
+  bool compare = true;        // print sizes and rates of both codecs
+};
+int run_data_pack(const PackOptions& options);
+
+}  // namespace mono
