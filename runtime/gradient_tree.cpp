@@ -32,7 +32,7 @@ void GradientTree::merge_last_two() {
   const Partial right = partials_.back();
   partials_.pop_back();
   Partial& left = partials_.back();
-  dispatch_activation(arena_.master(), [&]<class M>() {
+  dispatch_master(arena_.master(), [&]<class M>() {
     mono::add(left.array.elements(), left.array.data<M>(), right.array.data<M>(),
               left.array.data<M>());
   });

@@ -101,4 +101,17 @@ decltype(auto) dispatch_activation(DType dtype, F&& f) {
   }
 }
 
+// The same for a master dtype (f32 or f64).
+template <class F>
+decltype(auto) dispatch_master(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::f32:
+      return f.template operator()<float>();
+    case DType::f64:
+      return f.template operator()<double>();
+    default:
+      fail(ErrorKind::internal, "masters are f32 or f64, not {}", name_of(dtype));
+  }
+}
+
 }  // namespace mono

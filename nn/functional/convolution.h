@@ -1,0 +1,33 @@
+// Convolution and linear layers as differentiable functions.
+#pragma once
+
+#include "nn/domain/domain_batch_norm.h"
+
+namespace mono {
+
+struct ConvolutionOptions {
+  int stride = 1, pad = 0;
+  bool want_moments = false;  // batch statistics of y, from the epilogue, for the norm behind it
+};
+
+struct ConvolutionResult {
+  Variable y;       // (N,P,Q,K) packed
+  Moments moments;  // (segments, K), if wanted
+};
+
+// x (N,H,W,C) packed; w (K,R,S,C). An input that wants no gradient (the images) gets none.
+ConvolutionResult convolution(const Variable& x, const Parameter& w, const ForwardContext& context,
+                              const ConvolutionOptions& options = {});
+
+// y = x w^T + b; x (N, in), w (out, in), bias (out) or null.
+Variable linear(const Variable& x, const Parameter& w, const Parameter* bias,
+                const ForwardContext& context);
+
+// Which kernels convolutions and matrix products run on. automatic: the measured table;
+// reference: plain loops (f64 runs on them in any case); onednn, implicit_gemm: that variant
+// wherever it can run the problem, the table's choice elsewhere. Process-wide.
+enum class KernelChoice { automatic, reference, onednn, implicit_gemm };
+void set_kernel_choice(KernelChoice choice);
+KernelChoice kernel_choice();
+
+}  // namespace mono

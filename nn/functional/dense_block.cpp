@@ -1,0 +1,230 @@
+#include "nn/functional/dense_block.h"
+
+#include <algorithm>
+
+#include "kernels/dense_block/dense_block.h"
+
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/elementwise/elementwise.h"
+#include "nn/functional/kernel_choice.h"
+
+namespace mono {
+namespace {
+
+// What forward saved, in the order of the tape entry's `saved` list.
+enum Saved { kX, kY1, kMean, kVariance, kMean2, kVariance2, kTable1Mean, kTable1Variance };
+
+ConvVariant choose(const DenseBlockProblem& problem, DType dtype) {
+  switch (kernel_choice()) {
+    case KernelChoice::reference:
+      return ConvVariant::reference;
+    case KernelChoice::onednn:
+      return dtype == DType::f64 ? ConvVariant::reference : ConvVariant::onednn;
+    default:
+      return dense_block_choose(problem, dtype);
+  }
+}
+
+// Offset of layer l's rows in the stacked tables of norm1 (segments, C_l) of all layers.
+int64_t table1_offset(const DenseBlockProblem& problem, int segments, int layer) {
+  int64_t offset = 0;
+  for (int l = 0; l < layer; ++l) offset += int64_t{segments} * problem.C_in(l);
+  return offset;
+}
+
+// The kernel's view of the layers: parameters, and the saved tensors of each.
+template <class T>
+std::vector<DenseBlockLayer<T>> kernel_layers(const DenseBlockProblem& problem, int segments,
+                                              const std::vector<DenseLayer>& layers,
+                                              const Tensor& y1, const Tensor& mean2,
+                                              const Tensor& variance2, const Tensor& mean1,
+                                              const Tensor& variance1) {
+  using M = Master<T>;
+  std::vector<DenseBlockLayer<T>> out(layers.size());
+  const int64_t y1_elements = int64_t{problem.N} * problem.H * problem.W * problem.bottleneck;
+  const int64_t table2 = int64_t{segments} * problem.bottleneck;
+  for (int l = 0; l < problem.layers; ++l) {
+    const DenseLayer& layer = layers[l];
+    out[l].gamma1 = layer.norm1->gamma->weights<M>();
+    out[l].beta1 = layer.norm1->beta->weights<M>();
+    out[l].w1 = layer.conv1->weights<M>();
+    out[l].gamma2 = layer.norm2->gamma->weights<M>();
+    out[l].beta2 = layer.norm2->beta->weights<M>();
+    out[l].w2 = layer.conv2->weights<M>();
+    // Without a tape one y1 buffer serves all layers.
+    out[l].y1 = y1.data<T>() + (y1.shape()[0] == problem.layers ? l * y1_elements : 0);
+    out[l].mean2 = mean2.data<M>() + l * table2;
+    out[l].variance2 = variance2.data<M>() + l * table2;
+    if (!problem.batch_statistics) {
+      const int64_t offset = table1_offset(problem, segments, l);
+      out[l].mean1 = mean1.data<M>() + offset;
+      out[l].variance1 = variance1.data<M>() + offset;
+    }
+  }
+  return out;
+}
+
+template <class T>
+void backward(Backward& b, const DenseBlockProblem& problem, Segments segments,
+              const std::vector<DenseLayer>& layers) {
+  using M = Master<T>;
+  const auto kernel =
+      kernel_layers<T>(problem, segments.count, layers, b.saved(kY1), b.saved(kMean2),
+                       b.saved(kVariance2), b.saved(kTable1Mean), b.saved(kTable1Variance));
+  std::vector<DenseBlockGrads<T>> grads(layers.size());
+  const auto piece = [&](const Parameter& parameter) {
+    const auto target = b.gradient(parameter);
+    MONO_CHECK(target.mode == GradMode::overwrite, "'{}' is used by two operations",
+               parameter.name);
+    return target.tensor.data<M>();
+  };
+  for (size_t l = 0; l < layers.size(); ++l)
+    grads[l] = {piece(*layers[l].norm1->gamma), piece(*layers[l].norm1->beta),
+                piece(*layers[l].conv1),        piece(*layers[l].norm2->gamma),
+                piece(*layers[l].norm2->beta),  piece(*layers[l].conv2)};
+
+  // D is the gradient itself where it is already in master precision, else a converted copy.
+  Tensor D = b.grad();
+  if (kDTypeOf<T> != kDTypeOf<M>) {
+    const Tensor converted = Tensor::empty(D.shape(), kDTypeOf<M>);
+    convert<M, T>(D.elements(), D.data<T>(), converted.data<M>());
+    D = converted;
+  }
+  struct Progress {
+    Backward* backward;
+    const std::vector<DenseLayer>* layers;
+  } progress{&b, &layers};
+
+  DenseBlockBackward<T> args;
+  args.X = b.saved(kX).data<T>();
+  if (problem.batch_statistics) {
+    args.mean = b.saved(kMean).data<M>();
+    args.variance = b.saved(kVariance).data<M>();
+  }
+  args.layers = kernel;
+  args.grads = grads;
+  args.D = D.data<M>();
+  args.segments = segments;
+  args.layer_done = [](void* context, int layer) {
+    const auto& [backward, all] = *static_cast<Progress*>(context);
+    const DenseLayer& done = (*all)[layer];
+    for (const Parameter* p : {done.conv2, done.norm2->gamma, done.norm2->beta, done.conv1,
+                               done.norm1->gamma, done.norm1->beta})
+      backward->done(*p);
+  };
+  args.layer_done_context = &progress;
+  const ConvVariant variant = choose(problem, kDTypeOf<T>);
+  {
+    Workspace workspace(
+        dense_block_workspace_bytes(variant, problem, kDTypeOf<T>, segments.count, true));
+    dense_block_backward<T>(variant, problem, args, workspace);
+  }
+  const auto dx = b.target(0);
+  if (dx.tensor.defined())
+    copy_channels<T, M>(D.shape().rows(), problem.C0, D.data<M>(), D.ld(), dx.tensor.data<T>(),
+                        problem.C0, dx.mode);
+}
+
+}  // namespace
+
+DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& layers,
+                             const ForwardContext& context) {
+  const Tensor& input = x.value();
+  const Shape& s = input.shape();
+  MONO_CHECK(!layers.empty(), "a dense block without layers");
+  const Parameter& first1 = *layers[0].conv1;
+  if (s.rank() != 4 || s[3] != first1.shape[3])
+    fail(ErrorKind::internal, "dense block at {}: filter (K,R,S,C) {} does not fit the input {}",
+         first1.name, first1.shape.to_string(), input.to_string());
+
+  DenseBlockProblem problem{};
+  problem.N = s[0];
+  problem.H = s[1];
+  problem.W = s[2];
+  problem.C0 = s[3];
+  problem.growth = layers[0].conv2->shape[0];
+  problem.bottleneck = first1.shape[0];
+  problem.layers = static_cast<int>(layers.size());
+  problem.eps = layers[0].norm1->eps;
+  problem.batch_statistics = context.norm.source == NormPolicy::Source::batch;
+  const Segments segments = context.segments;
+  const int64_t pixels = int64_t{problem.H} * problem.W;
+  check_batch_statistics(layers[0].norm1->name, context, problem.N, pixels);
+
+  const DType dtype = x.dtype(), master = master_of(dtype);
+  const int total = problem.C_total(), count = segments.count;
+  const Tensor X = Tensor::empty({problem.N, problem.H, problem.W, total}, dtype);
+  const int y1_copies = context.tape ? problem.layers : 1;
+  const Tensor y1 =
+      Tensor::empty({y1_copies, problem.N, problem.H * problem.W, problem.bottleneck}, dtype);
+  const Tensor mean2 = Tensor::empty({problem.layers, count, problem.bottleneck}, master);
+  const Tensor variance2 = Tensor::empty({problem.layers, count, problem.bottleneck}, master);
+  Moments moments;
+  Tensor mean1, variance1;
+
+  dispatch_activation(dtype, [&]<class T>() {
+    using M = Master<T>;
+    copy_channels<T, T>(X.shape().rows(), problem.C0, input.data<T>(), input.ld(), X.data<T>(),
+                        total, GradMode::overwrite);
+    if (problem.batch_statistics) {
+      moments = {Tensor::empty({count, total}, master), Tensor::empty({count, total}, master)};
+      BatchNormProblem in{};
+      in.N = problem.N;
+      in.H = problem.H;
+      in.W = problem.W;
+      in.C = problem.C0;
+      in.ldx = total;
+      Workspace workspace(batch_norm_workspace_bytes(in, dtype, count));
+      batch_norm_moments<T>(in, X.data<T>(), segments, moments.mean.data<M>(),
+                            moments.variance.data<M>(), total, workspace);
+    } else {
+      const int rows = static_cast<int>(table1_offset(problem, count, problem.layers));
+      mean1 = Tensor::empty({rows}, master);
+      variance1 = Tensor::empty({rows}, master);
+      for (int l = 0; l < problem.layers; ++l) {
+        const Moments table1 = table_statistics(*layers[l].norm1, context);
+        const Moments table2 = table_statistics(*layers[l].norm2, context);
+        const int64_t offset = table1_offset(problem, count, l);
+        std::ranges::copy(table1.mean.span<M>(), mean1.data<M>() + offset);
+        std::ranges::copy(table1.variance.span<M>(), variance1.data<M>() + offset);
+        std::ranges::copy(table2.mean.span<M>(), mean2.images(l, l + 1).data<M>());
+        std::ranges::copy(table2.variance.span<M>(), variance2.images(l, l + 1).data<M>());
+      }
+    }
+    const auto kernel =
+        kernel_layers<T>(problem, count, layers, y1, mean2, variance2, mean1, variance1);
+    DenseBlockForward<T> args;
+    args.X = X.data<T>();
+    if (moments) {
+      args.mean = moments.mean.data<M>();
+      args.variance = moments.variance.data<M>();
+    }
+    args.layers = kernel;
+    args.segments = segments;
+    const ConvVariant variant = choose(problem, dtype);
+    Workspace workspace(dense_block_workspace_bytes(variant, problem, dtype, count, false));
+    dense_block_forward<T>(variant, problem, args, workspace);
+  });
+  if (problem.batch_statistics)
+    for (int l = 0; l < problem.layers; ++l) {
+      record_statistics(*layers[l].norm1, context, moments, pixels);
+      const Shape table{count, problem.bottleneck};
+      record_statistics(
+          *layers[l].norm2, context,
+          {mean2.images(l, l + 1).reshape(table), variance2.images(l, l + 1).reshape(table)},
+          pixels);
+    }
+
+  DenseBlockResult result{Variable(X, context.tape != nullptr), moments};
+  if (context.tape)
+    context.tape->record(
+        "dense_block", {x}, {result.x},
+        {X, y1, moments.mean, moments.variance, mean2, variance2, mean1, variance1},
+        [problem, segments, layers = &layers](Backward& b) {
+          dispatch_activation(b.saved(kX).dtype(),
+                              [&]<class T>() { backward<T>(b, problem, segments, *layers); });
+        });
+  return result;
+}
+
+}  // namespace mono

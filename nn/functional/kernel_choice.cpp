@@ -1,0 +1,29 @@
+#include "nn/functional/kernel_choice.h"
+
+namespace mono {
+namespace {
+KernelChoice current = KernelChoice::automatic;
+}
+
+void set_kernel_choice(KernelChoice choice) {
+  current = choice;
+}
+KernelChoice kernel_choice() {
+  return current;
+}
+
+ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType dtype) {
+  const ConvVariant wanted = current == KernelChoice::reference ? ConvVariant::reference
+                             : current == KernelChoice::onednn  ? ConvVariant::onednn
+                                                                : ConvVariant::implicit_gemm;
+  if (current != KernelChoice::automatic && conv2d_supports(wanted, pass, problem, dtype))
+    return wanted;
+  return conv2d_choose(pass, problem, dtype);
+}
+
+MatmulVariant choose_matmul(const MatmulProblem& problem, DType dtype) {
+  const bool reference = current == KernelChoice::reference;
+  return reference ? MatmulVariant::reference : matmul_choose(problem, dtype);
+}
+
+}  // namespace mono
