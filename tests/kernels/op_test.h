@@ -80,8 +80,8 @@ double error_of(const std::vector<T>& got, const std::vector<double>& want) {
 }
 
 // The rule of every operation: at most twice the error of the plain computation in the same dtype
-// (`plain`, against the same f64 oracle), or a few roundings where luck made that one exact; in f64,
-// 1e-12.
+// (`plain`, against the same f64 oracle), or a few roundings where luck made that one exact; in
+// f64, 1e-12.
 template <class T>
 void expect_close(const char* what, const std::vector<T>& got, const std::vector<T>& plain,
                   const std::vector<double>& want) {
