@@ -87,8 +87,10 @@ struct Dataset {
 // of the others. Missing or damaged images are not errors here: see complete() and `data check`.
 Dataset open_dataset(const std::filesystem::path& path);
 
-// The same, but collects the problems of tables and tree instead of throwing at the first one.
-// Rows with a problem are left out. Throws only when nothing can be opened at all.
-Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& problems);
+// The same, but collects the problems of tables and tree instead of throwing at the first one, and
+// notes on what is unusual but not wrong. Rows with a problem are left out. Throws only when
+// nothing can be opened at all.
+Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& problems,
+                     std::vector<std::string>& notes);
 
 }  // namespace mono

@@ -33,25 +33,25 @@ class PngImages final : public ImageSource {
   const Dataset* dataset_;
 };
 
-// Reads the cache file that `data pack` wrote for this very table (train/data/pack.h), checking the
-// record's checksum at each read. Throws Error(data) if the cache belongs to another table.
+// Reads the cache file that `data pack` wrote (train/data/cache.h), checking the record's checksum
+// at each read. From then on the cache is the screen's images: the constructor sets image_size,
+// channels_on_disk and every site's channels_present in `dataset`, so that the PNG tree may be
+// gone. Throws Error(data) if the cache is damaged, belongs to another screen, or, as far as the
+// PNG tree is still there, differs from it (a few sites are compared).
 class CachedImages final : public ImageSource {
  public:
-  CachedImages(const Dataset& dataset, const std::filesystem::path& file);
+  CachedImages(Dataset& dataset, const std::filesystem::path& file);
   ~CachedImages() override;
   void read(int site, std::span<const int> channels, uint8_t* planes) const override;
   int height() const override;
   int width() const override;
-  // True if the site has a record (pack leaves out sites that are not complete).
-  bool contains(int site) const;
 
  private:
   struct Impl;
   std::unique_ptr<Impl> impl_;
 };
 
-// CachedImages if `cache` is not empty, else PngImages.
-std::unique_ptr<ImageSource> open_images(const Dataset& dataset,
-                                         const std::filesystem::path& cache = {});
+// CachedImages if `cache` is not empty, else PngImages. Call it before make_split.
+std::unique_ptr<ImageSource> open_images(Dataset& dataset, const std::filesystem::path& cache = {});
 
 }  // namespace mono

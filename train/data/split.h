@@ -34,6 +34,7 @@ struct SplitOptions {
   uint64_t seed = 0;                // of the stratified split and of the draw of experiments
   bool by_image = false;            // stratified: sites of one well may part
   bool include_incomplete = false;  // also sites whose images are missing (tables alone: dry runs)
+  bool include_unlabelled = false;  // also test sites without a class (Kaggle's test.csv)
   bool validation_in_test = true;   // WILDS: val experiments count as test, as in the paper
   std::vector<std::string> experiments;  // keep only these; empty: all
   std::vector<std::string> cell_types;   // keep only these; empty: all

@@ -1,0 +1,90 @@
+#include "train/data/dataset.h"
+
+#include "kernels/base/error.h"
+#include "train/data/metadata.h"
+#include "train/data/tree.h"
+
+namespace mono {
+
+const char* name_of(WellType type) {
+  switch (type) {
+    case WellType::treatment:
+      return "treatment";
+    case WellType::positive_control:
+      return "positive_control";
+    case WellType::negative_control:
+      return "negative_control";
+  }
+  return "?";
+}
+
+const char* name_of(Layout layout) {
+  switch (layout) {
+    case Layout::images:
+      return "images/EXP";
+    case Layout::train_test:
+      return "{train,test}/EXP";
+    case Layout::flat:
+      return "EXP";
+    case Layout::none:
+      return "none";
+  }
+  return "?";
+}
+
+const char* name_of(TableForm form) {
+  switch (form) {
+    case TableForm::rxrx:
+      return "rxrx.ai";
+    case TableForm::kaggle:
+      return "kaggle";
+    case TableForm::kaggle_names:
+      return "kaggle-names";
+    case TableForm::wilds:
+      return "wilds";
+  }
+  return "?";
+}
+
+std::string Dataset::file_of(const Site& site, int channel) const {
+  // Without a folder: the name that it would have in the layout of rxrx.ai.
+  const auto e = static_cast<size_t>(site.experiment);
+  const std::string dir = e < experiment_dirs.size() && !experiment_dirs[e].empty()
+                              ? experiment_dirs[e]
+                              : "images/" + experiments[e];
+  if (channels_on_disk == 3)
+    return fmt::format("{}/Plate{}/{}_s{}.png", dir, site.plate, site.well, site.site);
+  return fmt::format("{}/Plate{}/{}_s{}_w{}.png", dir, site.plate, site.well, site.site,
+                     channel + 1);
+}
+
+std::filesystem::path Dataset::path_of(const Site& site, int channel) const {
+  return root / file_of(site, channel);
+}
+
+Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& problems,
+                     std::vector<std::string>& notes) {
+  std::error_code error;
+  if (!std::filesystem::is_directory(path, error))
+    fail(ErrorKind::data,
+         "{}: is not a folder; give the folder of the screen, the one that holds metadata.csv",
+         path.string());
+  Dataset dataset;
+  dataset.root = path;
+  read_tables(dataset, problems);
+  scan_tree(dataset, problems, notes);
+  return dataset;
+}
+
+Dataset open_dataset(const std::filesystem::path& path) {
+  std::vector<Problem> problems;
+  std::vector<std::string> notes;
+  Dataset dataset = open_dataset(path, problems, notes);
+  if (problems.empty()) return dataset;
+  const std::string message = (path / "").string() + problems.front().message;
+  if (problems.size() == 1) fail(ErrorKind::data, "{}", message);
+  fail(ErrorKind::data, "{}\n({} more; `train_rxrx data check` lists them all)", message,
+       problems.size() - 1);
+}
+
+}  // namespace mono

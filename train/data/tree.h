@@ -1,0 +1,15 @@
+// The image files of a screen: which there are, what they are called, what size they have.
+#pragma once
+
+#include "train/data/dataset.h"
+
+#include <vector>
+
+namespace mono {
+
+// Fills layout, experiment_dirs, channels_on_disk, image_size and every site's channels_present by
+// listing the folders of all plates. Faults become problems; `notes` receives what is unusual but
+// not wrong (images without a row in the table).
+void scan_tree(Dataset& dataset, std::vector<Problem>& problems, std::vector<std::string>& notes);
+
+}  // namespace mono
