@@ -29,8 +29,8 @@ struct ConvProblem {
   int N, H, W, C;  // input
   int K, R, S;     // filter (K,R,S,C)
   int stride = 1, pad = 0;
-  int ldx = 0;  // pixel pitch of x (and dx, and of the mask source) in elements, >= C
-  int ldy = 0;  // pixel pitch of y (and dy) in elements, >= K
+  int ldx = 0;  // pixel pitch of x (and dx, and of the mask source) in elements, >= C; 0: C
+  int ldy = 0;  // pixel pitch of y (and dy) in elements, >= K; 0: K
 
   int P() const { return (H + 2 * pad - R) / stride + 1; }
   int Q() const { return (W + 2 * pad - S) / stride + 1; }

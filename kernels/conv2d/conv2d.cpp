@@ -1,0 +1,188 @@
+// Convolution: problem helpers, checks, and the choice and dispatch of variants.
+#include "kernels/conv2d/conv2d.h"
+
+#include <type_traits>
+
+#include "kernels/base/pixel_units.h"
+#include "kernels/conv2d/conv2d_variants.h"
+
+namespace mono {
+
+double ConvProblem::bytes(DType dtype) const {
+  const double x = double(N) * H * W * C, y = double(N) * P() * Q() * K;
+  const double w = double(K) * R * S * C;
+  return (x + y) * double(size_of(dtype)) + w * double(size_of(master_of(dtype)));
+}
+
+std::string ConvProblem::to_string() const {
+  std::string text =
+      fmt::format("n{} h{}w{} c{} k{} r{}s{} stride{} pad{}", N, H, W, C, K, R, S, stride, pad);
+  if (ldx > C) text += fmt::format(" ldx{}", ldx);
+  if (ldy > K) text += fmt::format(" ldy{}", ldy);
+  return text;
+}
+
+std::string_view name_of(ConvVariant variant) {
+  switch (variant) {
+    case ConvVariant::reference:
+      return "reference";
+    case ConvVariant::onednn:
+      return "onednn";
+    case ConvVariant::implicit_gemm:
+      return "implicit_gemm";
+  }
+  return "?";
+}
+
+bool conv2d_supports(ConvVariant variant, ConvPass, const ConvProblem&, DType) {
+  switch (variant) {
+    case ConvVariant::reference:
+      return true;
+    case ConvVariant::onednn:
+    case ConvVariant::implicit_gemm:
+      return false;
+  }
+  return false;
+}
+
+// The table: the quickest that runs. f64 exists for verification only, so it has no other variant.
+ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype) {
+  if (conv2d_supports(ConvVariant::onednn, pass, problem, dtype)) return ConvVariant::onednn;
+  return ConvVariant::reference;
+}
+
+namespace {
+
+// The problem with packed pitches filled in; throws where it makes no sense.
+ConvProblem checked(const ConvProblem& problem) {
+  ConvProblem p = problem;
+  if (p.ldx == 0) p.ldx = p.C;
+  if (p.ldy == 0) p.ldy = p.K;
+  MONO_CHECK(p.N >= 1 && p.H >= 1 && p.W >= 1 && p.C >= 1 && p.K >= 1 && p.R >= 1 && p.S >= 1 &&
+                 p.stride >= 1 && p.pad >= 0,
+             "conv2d {}: every extent must be positive", p.to_string());
+  MONO_CHECK(p.H + 2 * p.pad >= p.R && p.W + 2 * p.pad >= p.S,
+             "conv2d {}: the filter is larger than the padded image", p.to_string());
+  MONO_CHECK(p.ldx >= p.C && p.ldy >= p.K, "conv2d {}: pitches {} and {} must hold {} and {}",
+             p.to_string(), p.ldx, p.ldy, p.C, p.K);
+  return p;
+}
+
+void check_workspace(ConvVariant variant, ConvPass pass, const ConvProblem& p, DType dtype,
+                     int segments, std::span<std::byte> workspace) {
+  MONO_CHECK(conv2d_supports(variant, pass, p, dtype),
+             "conv2d {}: variant {} does not run {} here; ask conv2d_choose", p.to_string(),
+             name_of(variant), name_of(dtype));
+  const size_t needed = conv2d_workspace_bytes(variant, pass, p, dtype, segments);
+  MONO_CHECK(workspace.size() >= needed, "conv2d {}: workspace of {} bytes, {} needed",
+             p.to_string(), workspace.size(), needed);
+}
+
+}  // namespace
+
+size_t conv2d_workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem,
+                              DType dtype, int segments) {
+  const ConvProblem p = checked(problem);
+  switch (variant) {
+    case ConvVariant::reference:
+      return conv2d_reference_workspace(pass, p, dtype, segments);
+    case ConvVariant::onednn:
+    case ConvVariant::implicit_gemm:
+      break;
+  }
+  fail(ErrorKind::internal, "conv2d: variant {} is not in this build", name_of(variant));
+}
+
+template <class T>
+void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFprop<T>& args,
+                  std::span<std::byte> workspace) {
+  const ConvProblem p = checked(problem);
+  check_segments("conv2d", args.segments, p.N);
+  check_workspace(variant, ConvPass::fprop, p, kDTypeOf<T>, args.segments.count, workspace);
+  MONO_CHECK(args.x && args.w && args.y, "conv2d_fprop {}: null operand", p.to_string());
+  MONO_CHECK(!args.prologue.scale == !args.prologue.shift &&
+                 !args.moments.mean == !args.moments.variance &&
+                 (!args.moments.mean || args.moments.ld >= p.K),
+             "conv2d_fprop {}: scale goes with shift, mean with variance, both at a pitch of at "
+             "least {} (got {})",
+             p.to_string(), p.K, args.moments.ld);
+  switch (variant) {
+    case ConvVariant::reference:
+      return conv2d_reference_fprop<T>(p, args, workspace);
+    case ConvVariant::onednn:
+    case ConvVariant::implicit_gemm:
+      break;
+  }
+}
+
+template <class T, class GradT>
+void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem,
+                  const ConvDgrad<T, GradT>& arguments, std::span<std::byte> workspace) {
+  const ConvProblem p = checked(problem);
+  ConvDgrad<T, GradT> args = arguments;
+  if (args.lddy == 0) args.lddy = p.ldy;
+  if (args.lddx == 0) args.lddx = p.ldx;
+  check_segments("conv2d", args.segments, p.N);
+  check_workspace(variant, ConvPass::dgrad, p, kDTypeOf<T>, args.segments.count, workspace);
+  MONO_CHECK(args.dy && args.w && (args.dx || args.mode == GradMode::ignore),
+             "conv2d_dgrad {}: null operand", p.to_string());
+  MONO_CHECK(args.lddy >= p.K && args.lddx >= p.C,
+             "conv2d_dgrad {}: pitches of dy and dx ({}, {}) must hold {} and {}", p.to_string(),
+             args.lddy, args.lddx, p.K, p.C);
+  MONO_CHECK(!args.b || (args.c && args.y), "conv2d_dgrad {}: b needs c and y", p.to_string());
+  MONO_CHECK(!args.mask.scale == !args.mask.shift && (!args.mask.scale || args.x),
+             "conv2d_dgrad {}: a mask needs scale, shift and x", p.to_string());
+  MONO_CHECK(args.mask.scale || (!args.sum_dz && !args.sum_dzx),
+             "conv2d_dgrad {}: sums need a mask", p.to_string());
+  MONO_CHECK(!args.sum_dzx || (args.mean && args.mean_ld >= (args.segments.count > 1 ? p.C : 0)),
+             "conv2d_dgrad {}: sum_dzx needs mean at a pitch of at least {} (got {})",
+             p.to_string(), p.C, args.mean_ld);
+  switch (variant) {
+    case ConvVariant::reference:
+      return conv2d_reference_dgrad<T, GradT>(p, args, workspace);
+    case ConvVariant::onednn:
+    case ConvVariant::implicit_gemm:
+      break;
+  }
+}
+
+template <class T>
+void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgrad<T>& arguments,
+                  std::span<std::byte> workspace) {
+  const ConvProblem p = checked(problem);
+  ConvWgrad<T> args = arguments;
+  if (args.ldg == 0) args.ldg = p.ldy;
+  check_segments("conv2d", args.segments, p.N);
+  check_workspace(variant, ConvPass::wgrad, p, kDTypeOf<T>, args.segments.count, workspace);
+  if (args.mode == GradMode::ignore) return;
+  MONO_CHECK(args.x && args.g && args.dw, "conv2d_wgrad {}: null operand", p.to_string());
+  MONO_CHECK(args.ldg >= p.K, "conv2d_wgrad {}: pitch {} of g must hold {}", p.to_string(),
+             args.ldg, p.K);
+  MONO_CHECK(!args.prologue.scale == !args.prologue.shift, "conv2d_wgrad {}: scale goes with shift",
+             p.to_string());
+  switch (variant) {
+    case ConvVariant::reference:
+      return conv2d_reference_wgrad<T>(p, args, workspace);
+    case ConvVariant::onednn:
+    case ConvVariant::implicit_gemm:
+      break;
+  }
+}
+
+#define MONO_INSTANCE(T)                                                           \
+  template void conv2d_fprop(ConvVariant, const ConvProblem&, const ConvFprop<T>&, \
+                             std::span<std::byte>);                                \
+  template void conv2d_wgrad(ConvVariant, const ConvProblem&, const ConvWgrad<T>&, \
+                             std::span<std::byte>);
+#define MONO_DGRAD_INSTANCE(T, GradT)                                                     \
+  template void conv2d_dgrad(ConvVariant, const ConvProblem&, const ConvDgrad<T, GradT>&, \
+                             std::span<std::byte>);
+MONO_INSTANCE(float)
+MONO_INSTANCE(bf16)
+MONO_INSTANCE(double)
+MONO_DGRAD_INSTANCE(float, float)
+MONO_DGRAD_INSTANCE(bf16, bf16)
+MONO_DGRAD_INSTANCE(bf16, float)
+MONO_DGRAD_INSTANCE(double, double)
+
+}  // namespace mono
