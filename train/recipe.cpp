@@ -1,7 +1,6 @@
 #include "train/recipe.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -10,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "models/durable_file.h"
 #include "train/embedded_recipes.h"
+#include "train/hash.h"
 #include "train/recipe_keys.h"
 #include "train/suggest.h"
 #include "train/toml.h"
@@ -390,7 +390,7 @@ std::string recipe_hash(const Recipe& recipe) {
   each_key(recipe, [&](const char* key, const auto& value, const KeyRule& rule) {
     if (rule.decides_results) text += std::string(key) + " = " + text_of(value) + "\n";
   });
-  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
+  return hash_text(hash64(text));
 }
 
 std::vector<std::string> differing_keys(const Recipe& run, const Recipe& now) {
@@ -420,9 +420,9 @@ std::string_view recipe_source(std::string_view name) {
 }
 
 const std::vector<std::string>& backbone_names() {
-  static const std::vector<std::string> names = {"densenet",    "densenet121", "densenet161",
-                                                 "densenet169", "densenet201", "resnet18",
-                                                 "resnet50",    "resnet101"};
+  static const std::vector<std::string> names = {"densenet_smoke", "densenet121", "densenet161",
+                                                 "densenet169",    "densenet201", "resnet18",
+                                                 "resnet50",       "resnet101"};
   return names;
 }
 

@@ -46,7 +46,7 @@ struct Recipe {
 
   struct Model {
     std::string backbone = "densenet161";  // a name of backbone_names()
-    // Only for backbone = "densenet": a DenseNet of any size.
+    // Only for backbone = "densenet_smoke": a DenseNet of any size.
     int64_t growth = 12;
     std::vector<int64_t> blocks = {2, 4, 4};
     int64_t stem = 24;
@@ -85,8 +85,8 @@ struct Recipe {
     BatchHead mode = BatchHead::detached;
     double lambda = 1;  // of the reversal
     LambdaSchedule schedule = LambdaSchedule::constant;
-    double weight = 1;            // of its loss
-    std::vector<int64_t> hidden;  // widths of hidden layers; empty: one linear layer
+    double weight = 1;   // of its loss
+    int64_t hidden = 0;  // width of a hidden layer (batch norm, ReLU); 0: one linear layer
   } batch_head;
 
   struct Augment {

@@ -93,7 +93,7 @@ void each_key(R& r, Visit&& visit) {
   visit("batch_head.lambda", r.batch_head.lambda, not_negative);
   visit("batch_head.schedule", r.batch_head.schedule, any);
   visit("batch_head.weight", r.batch_head.weight, not_negative);
-  visit("batch_head.hidden", r.batch_head.hidden, KeyRule{.low = 1, .high = 65536, .most_size = 8});
+  visit("batch_head.hidden", r.batch_head.hidden, KeyRule{.low = 0, .high = 65536});
 
   visit("augment.dihedral", r.augment.dihedral, any);
   visit("augment.mixing", r.augment.mixing, any);

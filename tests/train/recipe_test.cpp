@@ -138,8 +138,9 @@ TEST(Recipe, RefusesValuesOutOfRange) {
   expect_refused("[data]\nsplit = 'separate'",
                  "r.toml:2:9: data.split: 'separate' is not one of separated, stratified; did you "
                  "mean 'separated'?");
-  expect_refused("[model]\nbackbone = 'densnet161'",
-                 "r.toml:2:12: model.backbone: 'densnet161' is not one of densenet, densenet121");
+  expect_refused(
+      "[model]\nbackbone = 'densnet161'",
+      "r.toml:2:12: model.backbone: 'densnet161' is not one of densenet_smoke, densenet121");
   expect_refused("", "--set 'checkpoint.keep=1':1:17: checkpoint.keep: 1 is out of range",
                  {"checkpoint.keep=1"});
 }

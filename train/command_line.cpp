@@ -1,0 +1,130 @@
+#include "train/command_line.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/base/error.h"
+#include "train/commands.h"
+#include "train/suggest.h"
+#include "train/version.h"
+
+namespace mono {
+namespace {
+
+constexpr const char* kExitCodes = R"(Exit codes:
+  0  done                            4  diverged: a loss or weight that is not finite
+  1  a fault of this program         5  storage: a write that failed, a full disk
+  2  command line or recipe          6  device or collective
+  3  data: the content of a file    75  interrupted by a signal, everything saved)";
+
+// Each add_ function declares a command, binds its flags to an option struct that it owns, and
+// returns what runs it.
+using Run = std::function<int()>;
+
+struct Commands {
+  CLI::App app{"Train and evaluate models against batch effects in cell microscopy."};
+  Run selected;
+
+  // A command `name` of `parent` whose options are a new Options; `bind` declares its flags.
+  template <class Options>
+  void add(CLI::App& parent, const char* name, const char* help, int (*run)(const Options&),
+           void (*bind)(CLI::App&, Options&)) {
+    CLI::App* command = parent.add_subcommand(name, help);
+    const auto options = std::make_shared<Options>();
+    bind(*command, *options);
+    command->callback(
+        [this, options, run] { selected = [options, run] { return run(*options); }; });
+  }
+};
+
+void bind_list(CLI::App& command, ListOptions& options) {
+  command.add_option("what", options.what, "recipes, models or devices; all without it");
+}
+
+void add_commands(Commands& commands) {
+  CLI::App& app = commands.app;
+  commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
+}
+
+// ---- mistakes ---------------------------------------------------------------------------------
+
+std::vector<std::string> command_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  return names;
+}
+
+std::vector<std::string> flag_names(const CLI::App& app) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : app.get_options())
+    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  return names;
+}
+
+// What a person would call the command: "train_rxrx data check".
+std::string full_name(const CLI::App& app) {
+  const CLI::App* parent = app.get_parent();
+  return parent ? full_name(*parent) + " " + app.get_name() : "train_rxrx";
+}
+
+std::string list_of(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& name : names) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+// Unknown commands and flags first: CLI11 would complain about a missing required flag before it
+// mentions the mistyped one.
+void check_words(const CLI::App& root, int argc, const char* const* argv) {
+  const CLI::App* app = &root;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    if (word == "--") return;
+    if (word.starts_with("-")) {
+      if (!word.starts_with("--")) continue;  // -h, or a negative number
+      const std::string flag = word.substr(0, word.find('='));
+      const std::vector<std::string> known = flag_names(*app);
+      if (std::find(known.begin(), known.end(), flag) == known.end())
+        fail(ErrorKind::usage, "{}: unknown flag '{}'{}; see {} --help", full_name(*app), flag,
+             did_you_mean(flag, known), full_name(*app));
+      continue;
+    }
+    const std::vector<std::string> commands = command_names(*app);
+    if (commands.empty()) continue;
+    const auto found = std::find(commands.begin(), commands.end(), word);
+    if (found == commands.end())
+      fail(ErrorKind::usage, "{}: unknown command '{}'{}; the commands are {}", full_name(*app),
+           word, did_you_mean(word, commands), list_of(commands));
+    app = app->get_subcommand(word);
+  }
+}
+
+}  // namespace
+
+int run_command_line(int argc, const char* const* argv) {
+  Commands commands;
+  CLI::App& app = commands.app;
+  app.name("train_rxrx");
+  app.set_version_flag("--version", version_text(), "Version, commit, compiler, devices");
+  app.footer(kExitCodes);
+  app.require_subcommand(1);
+  add_commands(commands);
+  check_words(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::Success& success) {  // --help, --version
+    return app.exit(success);
+  } catch (const CLI::ParseError& error) {
+    const CLI::App* at = &app;
+    while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
+    fail(ErrorKind::usage, "{}: {}; see {} --help", full_name(*at), error.what(), full_name(*at));
+  }
+  return commands.selected();
+}
+
+}  // namespace mono

@@ -1,0 +1,111 @@
+// The commands of train_rxrx: what each takes, and the function that does it.
+//
+// command_line.cpp fills these structs and calls the function; nothing behind it sees a flag. Each
+// prints its result to stdout and its progress to stderr, returns the exit code, and throws
+// mono::Error for everything that ends it. The `data` commands are in train/data/commands.h and
+// train/data/synth.h.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace mono {
+
+// Flags that every command has which computes.
+struct ComputeOptions {
+  std::string device = "auto";  // auto | cpu | cuda | emulated; see train/device.h
+  int threads = 0;              // 0: the cores that this process may use
+  bool deterministic = false;   // the CPU always is
+};
+
+struct TrainOptions {
+  std::string recipe;             // name or .toml
+  std::vector<std::string> sets;  // KEY=VALUE, in order; --precision and --seed are sets as well
+  std::filesystem::path data;
+  std::filesystem::path cache;  // of `data pack`; empty: PNG files
+  std::filesystem::path out;
+  bool resume = false;  // --resume auto: from the newest good checkpoint, or afresh
+  ComputeOptions compute;
+};
+int run_train(const TrainOptions& options);
+
+struct EvaluateOptions {
+  std::filesystem::path run;
+  std::string split;            // separated | stratified; empty: the run's own
+  std::string statistics;       // experiment | group | running; empty: as the recipe trains
+  std::filesystem::path data;   // empty: where the run was trained
+  std::filesystem::path cache;  // empty: the one of the run
+  ComputeOptions compute;
+};
+int run_evaluate(const EvaluateOptions& options);
+
+struct EmbedOptions {
+  std::filesystem::path run;
+  std::filesystem::path out;   // receives embeddings.npy and metadata.csv
+  std::string split;           // as in EvaluateOptions
+  std::string statistics;      // as in EvaluateOptions
+  std::filesystem::path data;  // empty: where the run was trained
+  std::filesystem::path cache;
+  ComputeOptions compute;
+};
+int run_embed(const EmbedOptions& options);
+
+struct ReproduceOptions {
+  std::string table = "rxrx1/table1";
+  bool smoke = false;    // the smoke/ recipes of the same rows
+  bool dry_run = false;  // print what would be done; needs only metadata.csv
+  int seeds = 0;         // 0: as many as the recipes say
+  std::vector<std::string> sets;
+  std::filesystem::path data;
+  std::filesystem::path cache;
+  std::filesystem::path out;
+  ComputeOptions compute;
+};
+int run_reproduce(const ReproduceOptions& options);
+
+// `check`: everything that can fail later, tried in a minute.
+struct PreflightOptions {
+  std::string recipe;
+  std::vector<std::string> sets;
+  std::filesystem::path data;
+  std::filesystem::path cache;
+  std::filesystem::path out;  // tried for space and a checkpoint; empty: the temporary folder
+  bool deep = false;          // decode every image
+  ComputeOptions compute;
+};
+int run_check(const PreflightOptions& options);
+
+struct ListOptions {
+  std::string what;  // recipes | models | devices; empty: all three
+};
+int run_list(const ListOptions& options);
+
+struct BenchOptions {
+  std::string model;
+  int channels = 6;
+  int classes = 1139;
+  int image_size = 128;
+  int batch = 8;
+  int warm_up = 2;
+  int steps = 10;
+  std::string precision = "f32";  // f32 | bf16
+  bool json = false;
+  ComputeOptions compute;
+};
+int run_bench(const BenchOptions& options);
+
+struct ForwardOptions {
+  std::string model;
+  int channels = 6;
+  int classes = 1139;
+  std::string mode = "eval";  // train | eval
+  std::filesystem::path weights, input, output;
+  bool backward = false;
+  std::string precision = "f32";  // f64 | f32 | bf16
+  ComputeOptions compute;
+};
+int run_forward(const ForwardOptions& options);
+
+}  // namespace mono
