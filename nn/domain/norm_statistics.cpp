@@ -3,6 +3,32 @@
 #include <algorithm>
 
 namespace mono {
+namespace {
+
+template <class From, class Into>
+void merge(const NormLayers& layers, const NormStatistics& from, int from_row, NormStatistics& into,
+           int row) {
+  const int64_t columns = layers.columns();
+  const From* from_mean = from.mean().data<From>() + from_row * columns;
+  const From* from_variance = from.variance().data<From>() + from_row * columns;
+  Into* mean = into.mean().data<Into>() + row * columns;
+  Into* variance = into.variance().data<Into>() + row * columns;
+  for (const NormLayer& layer : layers.layers()) {
+    const double a = into.count(row, layer.index), b = from.count(from_row, layer.index);
+    if (b == 0) continue;
+    const double share = b / (a + b);  // 1 for the first: what was there before does not count
+    for (int64_t c = layer.offset; c < layer.offset + layer.channels; ++c) {
+      const double delta = static_cast<double>(from_mean[c]) - static_cast<double>(mean[c]);
+      variance[c] = static_cast<Into>(static_cast<double>(variance[c]) * (1 - share) +
+                                      static_cast<double>(from_variance[c]) * share +
+                                      delta * delta * share * (1 - share));
+      mean[c] = static_cast<Into>(static_cast<double>(mean[c]) + delta * share);
+    }
+    into.count(row, layer.index) = a + b;
+  }
+}
+
+}  // namespace
 
 NormLayer& NormLayers::add(ParameterArena& arena, const std::string& name, int channels) {
   NormLayer layer;
@@ -53,25 +79,9 @@ void update_running(const NormLayers& layers, const NormStatistics& groups, doub
 
 void merge_statistics(const NormLayers& layers, const NormStatistics& from, int from_row,
                       NormStatistics& into, int row) {
-  const int64_t columns = layers.columns();
-  dispatch_master(into.mean().dtype(), [&]<class M>() {
-    const M* from_mean = from.mean().data<M>() + from_row * columns;
-    const M* from_variance = from.variance().data<M>() + from_row * columns;
-    M* mean = into.mean().data<M>() + row * columns;
-    M* variance = into.variance().data<M>() + row * columns;
-    for (const NormLayer& layer : layers.layers()) {
-      const double a = into.count(row, layer.index), b = from.count(from_row, layer.index);
-      if (b == 0) continue;
-      const double share = b / (a + b);  // 1 for the first: what was there before does not count
-      for (int64_t c = layer.offset; c < layer.offset + layer.channels; ++c) {
-        const double delta = static_cast<double>(from_mean[c]) - static_cast<double>(mean[c]);
-        variance[c] = static_cast<M>(static_cast<double>(variance[c]) * (1 - share) +
-                                     static_cast<double>(from_variance[c]) * share +
-                                     delta * delta * share * (1 - share));
-        mean[c] = static_cast<M>(static_cast<double>(mean[c]) + delta * share);
-      }
-      into.count(row, layer.index) = a + b;
-    }
+  dispatch_master(from.mean().dtype(), [&]<class From>() {
+    dispatch_master(into.mean().dtype(),
+                    [&]<class Into>() { merge<From, Into>(layers, from, from_row, into, row); });
   });
 }
 

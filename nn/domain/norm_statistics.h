@@ -84,7 +84,8 @@ void update_running(const NormLayers& layers, const NormStatistics& groups, doub
                     NormStatistics& running);
 
 // Accumulates an experiment's statistics over its groups: merges row `from_row` of `from` into row
-// `row` of `into` by counts (Chan's rule in double; exact for groups of any size).
+// `row` of `into` by counts (Chan's rule in double; exact for groups of any size). The two tables
+// may differ in dtype: accumulate in f64.
 void merge_statistics(const NormLayers& layers, const NormStatistics& from, int from_row,
                       NormStatistics& into, int row);
 

@@ -1,0 +1,52 @@
+#include "nn/domain/adabn.h"
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/base/philox.h"
+
+namespace mono {
+
+std::vector<std::vector<int>> balanced_groups(std::vector<int> images, int group_size,
+                                              uint64_t seed, uint32_t domain) {
+  MONO_CHECK(group_size >= 2, "group size {}", group_size);
+  const int n = static_cast<int>(images.size());
+  if (n < 2)
+    fail(ErrorKind::data,
+         "batch statistics of a domain need at least two images, this one has {}; leave it out or "
+         "evaluate with running statistics",
+         n);
+  std::ranges::sort(images);
+  Philox(seed, Purpose::statistics_groups, 0, domain).shuffle(images);
+
+  const int rounded = (2 * n + group_size) / (2 * group_size);
+  const int count = std::clamp(rounded, 1, n / 2);
+  std::vector<std::vector<int>> groups(static_cast<size_t>(count));
+  auto from = images.begin();
+  for (int g = 0; g < count; ++g) {
+    const auto to = from + n / count + (g < n % count ? 1 : 0);
+    groups[static_cast<size_t>(g)].assign(from, to);
+    from = to;
+  }
+  return groups;
+}
+
+void domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
+                       const ForwardGroup& forward, NormStatistics& statistics, int row) {
+  NormStatistics of_group(layers, 1, statistics.mean().dtype());
+  NormStatistics merged(layers, 1, DType::f64);
+  for (const std::vector<int>& group : groups) {
+    const std::array<int, 2> offsets = {0, static_cast<int>(group.size())};
+    ForwardContext context;
+    context.segments = {1, offsets.data()};
+    context.norm.source = NormPolicy::Source::batch;
+    context.norm.record = &of_group;
+    forward(group, context);
+    merge_statistics(layers, of_group, 0, merged, 0);
+  }
+  for (const NormLayer& layer : layers.layers())
+    MONO_CHECK(statistics.count(row, layer.index) == 0, "row {} is taken", row);
+  merge_statistics(layers, merged, 0, statistics, row);
+}
+
+}  // namespace mono
