@@ -22,6 +22,10 @@ enum Stream : uint32_t {
   kExperiments
 };
 
+bool by_image(const SplitOptions& options) {
+  return options.stratified_by == StratifiedBy::image;
+}
+
 // Where a well (or image) of a class can be: (experiment, plate or 0, site or 0).
 using Slot = std::tuple<int, int, int>;
 
@@ -48,7 +52,7 @@ void walk(const Dataset& dataset, WellType type, const SplitOptions& options, do
           std::vector<uint8_t>& in_test) {
   const bool by_plate = type == WellType::positive_control;
   const auto slot_of = [&](const Site& s) {
-    return Slot(s.experiment, by_plate ? s.plate : 0, options.by_image ? s.site : 0);
+    return Slot(s.experiment, by_plate ? s.plate : 0, by_image(options) ? s.site : 0);
   };
   std::set<int> classes;
   std::set<Slot> slots;
@@ -78,7 +82,7 @@ void split_negatives(const Dataset& dataset, const SplitOptions& options, double
                      std::vector<uint8_t>& in_test) {
   using Unit = std::tuple<int, std::string, int>;  // plate, well, site or 0
   const auto unit_of = [&](const Site& s) {
-    return Unit(s.plate, s.well, options.by_image ? s.site : 0);
+    return Unit(s.plate, s.well, by_image(options) ? s.site : 0);
   };
   std::map<int, std::set<Unit>> units;
   for (const Site& site : dataset.sites)
@@ -161,8 +165,8 @@ void require_both_parts(const Dataset& dataset, const SplitOptions& options, con
         ErrorKind::data,
         "{}: the {} split leaves no {} images: {} sites lack images; `train_rxrx data check` lists "
         "them",
-        root, name_of(options.kind), part, incomplete);
-  if (options.kind == SplitKind::separated)
+        root, name_of(options.by), part, incomplete);
+  if (options.by == SplitBy::separated)
     fail(ErrorKind::data,
          "{}: the separated split leaves no {} images: column `dataset` must name at least one "
          "experiment as train and another one as test ({} experiment(s) in the table); correct the "
@@ -176,20 +180,14 @@ void require_both_parts(const Dataset& dataset, const SplitOptions& options, con
 
 }  // namespace
 
-SplitKind parse_split_kind(std::string_view text) {
-  if (text == "separated") return SplitKind::separated;
-  if (text == "stratified") return SplitKind::stratified;
-  fail(ErrorKind::usage, "split '{}' is unknown; expected is separated or stratified", text);
-}
-
-const char* name_of(SplitKind kind) {
-  return kind == SplitKind::separated ? "separated" : "stratified";
+const char* name_of(SplitBy split) {
+  return split == SplitBy::separated ? "separated" : "stratified";
 }
 
 Split make_split(const Dataset& dataset, const SplitOptions& options) {
   const std::vector<uint8_t> keep = filter(dataset, options);
   std::vector<uint8_t> in_test(dataset.sites.size());
-  if (options.kind == SplitKind::separated) {
+  if (options.by == SplitBy::separated) {
     for (size_t i = 0; i < in_test.size(); ++i) in_test[i] = dataset.sites[i].in_test;
   } else if (dataset.experiments.size() >= 2) {
     const double fraction = test_fraction(dataset);
@@ -202,7 +200,7 @@ Split make_split(const Dataset& dataset, const SplitOptions& options) {
   for (size_t i = 0; i < dataset.sites.size(); ++i) {
     const Site& site = dataset.sites[i];
     if (!keep[static_cast<size_t>(site.experiment)]) continue;
-    const bool stratified = options.kind == SplitKind::stratified;
+    const bool stratified = options.by == SplitBy::stratified;
     if (site.sirna_id < 0 && (stratified || !options.include_unlabelled)) continue;
     if (!stratified && site.in_validation && !options.validation_in_test) continue;
     if (!options.include_incomplete && !dataset.complete(static_cast<int>(i))) {

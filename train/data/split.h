@@ -16,23 +16,20 @@
 #pragma once
 
 #include "train/data/dataset.h"
+#include "train/recipe.h"
 
 #include <cstdint>
-#include <span>
 #include <string>
-#include <string_view>
 #include <vector>
 
 namespace mono {
 
-enum class SplitKind : uint8_t { separated, stratified };
-SplitKind parse_split_kind(std::string_view text);  // throws Error(usage)
-const char* name_of(SplitKind kind);
+const char* name_of(SplitBy split);
 
 struct SplitOptions {
-  SplitKind kind = SplitKind::separated;
-  uint64_t seed = 0;                // of the stratified split and of the draw of experiments
-  bool by_image = false;            // stratified: sites of one well may part
+  SplitBy by = SplitBy::separated;
+  uint64_t seed = 0;  // of the stratified split and of the draw of experiments
+  StratifiedBy stratified_by = StratifiedBy::well;  // image: sites of one well may part
   bool include_incomplete = false;  // also sites whose images are missing (tables alone: dry runs)
   bool include_unlabelled = false;  // also test sites without a class (Kaggle's test.csv)
   bool validation_in_test = true;   // WILDS: val experiments count as test, as in the paper

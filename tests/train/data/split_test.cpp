@@ -55,9 +55,9 @@ const Dataset& full_design() {
   return dataset;
 }
 
-SplitOptions options(SplitKind kind, uint64_t seed = 0) {
+SplitOptions options(SplitBy by, uint64_t seed = 0) {
   SplitOptions o;
-  o.kind = kind;
+  o.by = by;
   o.seed = seed;
   o.include_incomplete = true;
   return o;
@@ -69,7 +69,7 @@ std::string well_of(const Site& s) {
 
 TEST(Split, SeparatedFollowsTheColumn) {
   const Dataset& d = full_design();
-  const Split split = make_split(d, options(SplitKind::separated));
+  const Split split = make_split(d, options(SplitBy::separated));
   EXPECT_EQ(split.train.size(), 33u * 4 * 308 * 2);
   EXPECT_EQ(split.test.size(), 18u * 4 * 308 * 2);
   for (const int i : split.test) ASSERT_TRUE(d.sites[static_cast<size_t>(i)].in_test);
@@ -78,7 +78,7 @@ TEST(Split, SeparatedFollowsTheColumn) {
 TEST(Split, StratifiedIsExactAtFullScale) {
   const Dataset& d = full_design();
   for (const uint64_t seed : {0u, 7u}) {
-    const Split split = make_split(d, options(SplitKind::stratified, seed));
+    const Split split = make_split(d, options(SplitBy::stratified, seed));
     std::map<int, std::set<int>> experiments_of_class;
     std::map<int, int> treatments_in, positives_of;
     int empties = 0;
@@ -112,8 +112,8 @@ TEST(Split, StratifiedIsExactAtFullScale) {
 
 TEST(Split, StratifiedByImageMayPartTheSitesOfAWell) {
   const Dataset& d = full_design();
-  SplitOptions o = options(SplitKind::stratified);
-  o.by_image = true;
+  SplitOptions o = options(SplitBy::stratified);
+  o.stratified_by = StratifiedBy::image;
   const Split split = make_split(d, o);
   std::map<std::string, int> sites;
   std::map<int, int> of_class;
@@ -129,7 +129,7 @@ TEST(Split, StratifiedByImageMayPartTheSitesOfAWell) {
 TEST(Split, SeedDecidesAndRepeats) {
   const Dataset& d = full_design();
   const auto test = [&](uint64_t seed) {
-    return make_split(d, options(SplitKind::stratified, seed)).test;
+    return make_split(d, options(SplitBy::stratified, seed)).test;
   };
   EXPECT_EQ(test(3), test(3));
   EXPECT_NE(test(3), test(4));
@@ -137,7 +137,7 @@ TEST(Split, SeedDecidesAndRepeats) {
 
 TEST(Split, Table4DrawsThreeTrainingExperimentsOfOneCellType) {
   const Dataset& d = full_design();
-  SplitOptions o = options(SplitKind::separated, 1);
+  SplitOptions o = options(SplitBy::separated, 1);
   o.train_experiments = 3;
   const auto experiments = [&](const std::vector<int>& sites) {
     std::set<std::string> names;
@@ -162,7 +162,7 @@ TEST(Split, Table4DrawsThreeTrainingExperimentsOfOneCellType) {
 
 TEST(Split, FiltersDoNotMoveASite) {
   const Dataset& d = full_design();
-  SplitOptions o = options(SplitKind::stratified, 5);
+  SplitOptions o = options(SplitBy::stratified, 5);
   const Split all = make_split(d, o);
   o.experiments = {"RPE-03", "U2OS-04"};
   const Split some = make_split(d, o);
@@ -181,7 +181,7 @@ TEST(Split, SmallScreen) {
                            w == 2 ? "EMPTY" : fmt::format("s{}", w), w == 2 ? 11 : w - 3);
   test::write_text(dir / "metadata.csv", table);
   const Dataset d = open_dataset(dir.path());
-  const Split split = make_split(d, options(SplitKind::stratified));
+  const Split split = make_split(d, options(SplitBy::stratified));
   std::map<int, std::set<int>> of_class;
   for (const int i : split.test) {
     const Site& s = d.sites[static_cast<size_t>(i)];
@@ -203,27 +203,27 @@ TEST(Split, ImpossibleOnesSayWhy) {
   test::write_text(dir / "metadata.csv", test::kHeader + test::row("RPE-01", 1, "B02", 1, "train",
                                                                    "negative_control", "EMPTY", 0));
   const Dataset d = open_dataset(dir.path());
-  const auto with = [](SplitKind kind, auto&& change) {
-    SplitOptions o = options(kind);
+  const auto with = [](SplitBy by, auto&& change) {
+    SplitOptions o = options(by);
     change(o);
     return o;
   };
   const auto nothing = [](SplitOptions&) {};
   const BadSplit cases[] = {
-      {"one experiment, separated", with(SplitKind::separated, nothing), ErrorKind::data,
+      {"one experiment, separated", with(SplitBy::separated, nothing), ErrorKind::data,
        "leaves no test images: column `dataset` must name at least one experiment as train and "
        "another one as test (1 experiment(s) in the table)"},
-      {"one experiment, stratified", with(SplitKind::stratified, nothing), ErrorKind::data,
+      {"one experiment, stratified", with(SplitBy::stratified, nothing), ErrorKind::data,
        "needs labelled wells of at least two experiments (1 in the table)"},
       {"images missing",
-       with(SplitKind::separated, [](SplitOptions& o) { o.include_incomplete = false; }),
+       with(SplitBy::separated, [](SplitOptions& o) { o.include_incomplete = false; }),
        ErrorKind::data, "1 sites lack images; `train_rxrx data check` lists them"},
       {"unknown experiment",
-       with(SplitKind::separated, [](SplitOptions& o) { o.experiments = {"RPE-1"}; }),
+       with(SplitBy::separated, [](SplitOptions& o) { o.experiments = {"RPE-1"}; }),
        ErrorKind::usage, "experiment 'RPE-1' is not in the table; it has RPE-01"},
       {"unknown cell type",
-       with(SplitKind::separated, [](SplitOptions& o) { o.cell_types = {"HeLa"}; }),
-       ErrorKind::usage, "cell type 'HeLa' is not in the table; it has RPE"},
+       with(SplitBy::separated, [](SplitOptions& o) { o.cell_types = {"HeLa"}; }), ErrorKind::usage,
+       "cell type 'HeLa' is not in the table; it has RPE"},
   };
   for (const BadSplit& c : cases) {
     SCOPED_TRACE(c.name);
