@@ -41,6 +41,7 @@ class Model {
 
   ParameterArena& arena() { return arena_; }
   const ParameterArena& arena() const { return arena_; }
+  NormLayers& norms() { return norms_; }
   const NormLayers& norms() const { return norms_; }
   NormStatistics& running() { return running_; }
   const NormStatistics& running() const { return running_; }

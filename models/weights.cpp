@@ -76,6 +76,9 @@ NamedTensor statistics_tensor(const Tensor& table, const NormLayer& layer,
       table.reshape({static_cast<int>(table.elements())}).range(layer.offset, {layer.channels})};
 }
 
+// Parameters and buffers whose names begin with `prefix`, from a file that calls them without it.
+void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::string_view prefix);
+
 }  // namespace
 
 NamedTensor to_pytorch(const ParameterArena& arena, const Tensor& array, const Parameter& parameter,
@@ -132,10 +135,23 @@ std::vector<SafetensorsTensor> as_safetensors(const std::vector<NamedTensor>& te
 }
 
 void load_weights(Model& model, const SafetensorsFile& file, StemRule rule) {
+  load_part(model, file, rule, "");
+}
+
+void load_backbone(Model& model, const SafetensorsFile& file, StemRule rule) {
+  load_part(model, file, rule, "backbone.");
+}
+
+namespace {
+
+void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::string_view prefix) {
   // Modern name -> entry, buffers that nobody reads left out.
   std::map<std::string, const SafetensorsEntry*> unread;
+  const auto is_head = [&](const std::string& name) {
+    return !prefix.empty() && (name.starts_with("classifier.") || name.starts_with("fc."));
+  };
   for (const SafetensorsEntry& entry : file.entries())
-    if (!entry.name.ends_with("num_batches_tracked"))
+    if (!entry.name.ends_with("num_batches_tracked") && !is_head(entry.name))
       if (!unread.emplace(modern_name(entry.name), &entry).second)
         fail(ErrorKind::data, "{}: tensor '{}' is there twice, once by its old dotted name",
              file.path(), modern_name(entry.name));
@@ -176,12 +192,15 @@ void load_weights(Model& model, const SafetensorsFile& file, StemRule rule) {
   };
   std::vector<Write> writes;
   for (const Parameter& p : model.arena().parameters())
-    writes.push_back({model.arena().view(model.arena().weights(), p),
-                      take(p.name, pytorch_shape(p.shape), &p == stem), p.shape});
+    if (p.name.starts_with(prefix))
+      writes.push_back({model.arena().view(model.arena().weights(), p),
+                        take(p.name.substr(prefix.size()), pytorch_shape(p.shape), &p == stem),
+                        p.shape});
   for (const NamedTensor& buffer : running_statistics(model, ""))
-    writes.push_back({buffer.values,
-                      take(buffer.name, buffer.shape, false),
-                      {static_cast<int>(buffer.values.elements())}});
+    if (buffer.name.starts_with(prefix))
+      writes.push_back({buffer.values,
+                        take(buffer.name.substr(prefix.size()), buffer.shape, false),
+                        {static_cast<int>(buffer.values.elements())}});
   for (const auto& [name, entry] : unread)
     problems.push_back(fmt::format("unknown '{}' {}", entry->name, shape_text(entry->shape)));
   if (!problems.empty()) {
@@ -203,5 +222,7 @@ void load_weights(Model& model, const SafetensorsFile& file, StemRule rule) {
     });
   model.arena().weights_changed();
 }
+
+}  // namespace
 
 }  // namespace mono

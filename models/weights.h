@@ -48,4 +48,9 @@ enum class StemRule {
 // for norm1, conv.2 for conv2) are read.
 void load_weights(Model& model, const SafetensorsFile& file, StemRule rule = StemRule::exact);
 
+// The same for the backbone of one of the paper's classifiers alone, from a file of torchvision's
+// classifier (or its features): names are the model's without "backbone."; the file's own head
+// (classifier.*, fc.*) is not read. Neck and heads keep their weights.
+void load_backbone(Model& model, const SafetensorsFile& file, StemRule rule = StemRule::repeat);
+
 }  // namespace mono

@@ -330,7 +330,7 @@ class Loader {
       refuse(place_of("domain.adabn"),
              "domain.adabn = true needs batch.one_experiment_per_group = true: AdaBN trains on "
              "groups of one experiment each");
-    if (r.data.target == Target::experiment && r.batch_head.mode == BatchHead::reversed)
+    if (r.data.target == Target::experiment && r.batch_head.mode == BatchHeadMode::reversed)
       refuse(place_of("data.target"),
              "data.target = 'experiment' and batch_head.mode = 'reversed' work against each other; "
              "set batch_head.mode = 'none'");

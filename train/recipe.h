@@ -28,7 +28,7 @@ enum class Normalisation {                     // Table 5
 };
 enum class StdBy { pooled, mean_of_stds };  // for all but `self`
 enum class OnBadImage { fail, drop };       // drop: decided before training, and listed
-enum class BatchHead { none, detached, reversed };
+enum class BatchHeadMode { none, detached, reversed };
 enum class LambdaSchedule { constant, ramp };  // ramp: lambda (2 / (1 + exp(-10 p)) - 1)
 enum class Mixing { none, cutmix, mixup };
 enum class LrSchedule { cosine, constant };  // after the warm-up, per step
@@ -82,7 +82,7 @@ struct Recipe {
   } domain;
 
   struct BatchHeadOptions {
-    BatchHead mode = BatchHead::detached;
+    BatchHeadMode mode = BatchHeadMode::detached;
     double lambda = 1;  // of the reversal
     LambdaSchedule schedule = LambdaSchedule::constant;
     double weight = 1;   // of its loss

@@ -39,7 +39,7 @@ MONO_ENUM_NAMES(Normalisation, "self", "all", "control-experiment", "all-experim
                 "control-plate", "all-plate");
 MONO_ENUM_NAMES(StdBy, "pooled", "mean-of-stds");
 MONO_ENUM_NAMES(OnBadImage, "fail", "drop");
-MONO_ENUM_NAMES(BatchHead, "none", "detached", "reversed");
+MONO_ENUM_NAMES(BatchHeadMode, "none", "detached", "reversed");
 MONO_ENUM_NAMES(LambdaSchedule, "constant", "ramp");
 MONO_ENUM_NAMES(Mixing, "none", "cutmix", "mixup");
 MONO_ENUM_NAMES(LrSchedule, "cosine", "constant");

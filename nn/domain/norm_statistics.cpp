@@ -36,11 +36,14 @@ NormLayer& NormLayers::add(ParameterArena& arena, const std::string& name, int c
   layer.channels = channels;
   layer.index = static_cast<int>(layers_.size());
   layer.offset = columns_;
-  layer.eps = eps;
   layer.gamma = &arena.add(name + ".weight", {channels}, Init::ones, true);
   layer.beta = &arena.add(name + ".bias", {channels}, Init::zeros, true);
   columns_ += channels;
   return layers_.emplace_back(std::move(layer));
+}
+
+void NormLayers::set_eps(double eps) {
+  for (NormLayer& layer : layers_) layer.eps = eps;
 }
 
 NormStatistics::NormStatistics(const NormLayers& layers, int rows, DType master)

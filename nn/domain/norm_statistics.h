@@ -33,11 +33,10 @@ struct NormLayer {
 // The batch norms of a model. References stay valid for its life.
 class NormLayers {
  public:
-  double eps = 1e-5;
-
   NormLayer& add(ParameterArena& arena, const std::string& name, int channels);
   const std::deque<NormLayer>& layers() const { return layers_; }
   int64_t columns() const { return columns_; }
+  void set_eps(double eps);  // of every layer; 1e-5 without it
 
  private:
   std::deque<NormLayer> layers_;

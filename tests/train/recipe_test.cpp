@@ -48,10 +48,10 @@ TEST(Recipe, Table1IsThePapers) {
   EXPECT_EQ(baseline.optim.lr, 0.1024);
   EXPECT_EQ(baseline.train.epochs, 100);
   EXPECT_EQ(baseline.seeds, 5);
-  EXPECT_EQ(baseline.batch_head.mode, BatchHead::detached);
+  EXPECT_EQ(baseline.batch_head.mode, BatchHeadMode::detached);
   EXPECT_FALSE(baseline.domain.adabn);
   const Recipe both = load_recipe("rxrx1/table1/adabn-gradient-reversal");
-  EXPECT_EQ(both.batch_head.mode, BatchHead::reversed);
+  EXPECT_EQ(both.batch_head.mode, BatchHeadMode::reversed);
   EXPECT_TRUE(both.domain.adabn && both.batch.one_experiment_per_group);
   EXPECT_EQ(both.paper.at("separated").value, 86.2);
   EXPECT_EQ(both.paper.at("separated").spread, 0.3);

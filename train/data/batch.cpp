@@ -1,0 +1,73 @@
+#include "train/data/batch.h"
+
+namespace mono {
+namespace {
+
+PlaneScale scale_of(const RunSetup& setup, const RawBatch& raw) {
+  const FixedNormalisation& fixed = setup.normalisation;
+  if (!fixed) return self_standardisation(raw.planes, raw.values, setup.crop);
+  const size_t channels = setup.channels.size();
+  PlaneScale scale;
+  for (const int site : raw.sites) {
+    const size_t row = static_cast<size_t>(fixed.row_of_site[static_cast<size_t>(site)]) * channels;
+    scale.mean.insert(scale.mean.end(), &fixed.mean[row], &fixed.mean[row] + channels);
+    scale.inv_std.insert(scale.inv_std.end(), &fixed.inv_std[row], &fixed.inv_std[row] + channels);
+  }
+  return scale;
+}
+
+// (N, classes): own_share at the image's own label, the rest at its partner's.
+template <class LabelOf>
+Tensor soft_targets(const RawBatch& raw, int classes, double smoothing, LabelOf label_of) {
+  const int images = static_cast<int>(raw.sites.size());
+  const Tensor targets = Tensor::zeros({images, classes}, DType::f32);
+  for (int n = 0; n < images; ++n) {
+    const size_t i = static_cast<size_t>(n);
+    float* row = targets.data<float>() + int64_t{n} * classes;
+    const int own = label_of(raw.sites[i]);
+    const int partner = label_of(raw.sites[static_cast<size_t>(raw.values[i].partner)]);
+    if (own < 0 || partner < 0) continue;
+    const float share = raw.own_share[i], keep = static_cast<float>(1 - smoothing);
+    row[own] += keep * share;
+    row[partner] += keep * (1 - share);
+    if (smoothing > 0)
+      for (int k = 0; k < classes; ++k) row[k] += static_cast<float>(smoothing / classes);
+  }
+  return targets;
+}
+
+}  // namespace
+
+RawBatch read_batch(const RunSetup& setup, std::span<const int> sites) {
+  const int N = static_cast<int>(sites.size()), C = static_cast<int>(setup.channels.size());
+  const int H = setup.images->height(), W = setup.images->width();
+  RawBatch raw;
+  raw.sites.assign(sites.begin(), sites.end());
+  raw.planes = Tensor::empty({N, C, H, W}, DType::u8);
+  raw.values.resize(sites.size());
+  raw.own_share.assign(sites.size(), 1.0f);
+  const int64_t bytes = int64_t{C} * H * W;
+  for (int n = 0; n < N; ++n) {
+    AugmentImage& value = raw.values[static_cast<size_t>(n)];
+    value.crop_y = (H - setup.crop) / 2;
+    value.crop_x = (W - setup.crop) / 2;
+    value.partner = n;
+    setup.images->read(sites[static_cast<size_t>(n)], setup.channels,
+                       raw.planes.data<uint8_t>() + n * bytes);
+  }
+  return raw;
+}
+
+Batch make_batch(const RunSetup& setup, const RawBatch& raw, double smoothing) {
+  Batch batch;
+  batch.images =
+      augmented_images(raw.planes, raw.values, setup.crop, scale_of(setup, raw), setup.precision);
+  batch.targets = soft_targets(raw, setup.classes, smoothing,
+                               [&](int site) { return setup.label[static_cast<size_t>(site)]; });
+  batch.batch_targets = soft_targets(raw, setup.experiments, 0, [&](int site) {
+    return setup.dataset.sites[static_cast<size_t>(site)].experiment;
+  });
+  return batch;
+}
+
+}  // namespace mono

@@ -1,0 +1,70 @@
+// Everything a run works on, from a recipe and a screen: sites, split, labels, pixels,
+// normalisation, and the network. Training, evaluation and embedding start here, so that they
+// agree on what a class, an experiment and an input are.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/registry.h"
+#include "train/data/dataset.h"
+#include "train/data/image_source.h"
+#include "train/data/split.h"
+#include "train/recipe.h"
+
+namespace mono {
+
+// A site that the run does without, and why.
+struct LeftOut {
+  int site;            // index into Dataset::sites
+  std::string reason;  // names the file
+};
+
+// Fixed normalisation (all of Table 5 but `self`): rows of mean and 1 / std in units of pixels/255,
+// one for each experiment, plate, or for all; every site points at its row.
+struct FixedNormalisation {
+  std::vector<int> row_of_site;      // empty: self-standardisation, nothing is fixed
+  std::vector<float> mean, inv_std;  // (rows, channels)
+  explicit operator bool() const { return !row_of_site.empty(); }
+};
+
+struct RunSetup {
+  Recipe recipe;
+  Dataset dataset;
+  std::unique_ptr<ImageSource> images;
+  Split split;
+  std::vector<LeftOut> left_out;  // sites of the split without all of their images
+
+  std::vector<int> channels;             // of the images, from 0
+  int crop = 0;                          // side of the network's input
+  FixedNormalisation normalisation;      // empty: self
+  DType precision = DType::f32;          // of activations
+  int classes = 0;                       // of the main head
+  std::vector<std::string> class_names;  // [class]; siRNA names, or experiments as the target
+  std::vector<int> label;                // [site] class; -1: unknown (unlabelled test wells)
+  int experiments = 0;                   // of the batch head; the label is Site::experiment
+
+  RunSetup() = default;
+  RunSetup(const RunSetup&) = delete;  // `images` refers to `dataset`
+  RunSetup& operator=(const RunSetup&) = delete;
+};
+
+// Opens the screen (`cache`: a file of `data pack`, or empty), makes the recipe's split, and checks
+// that it can be trained on. Prints nothing. Under data.on_bad_image = drop every image of the
+// split is read once, and sites that cannot be are left out; under fail a damaged file stops the
+// run when it is reached, naming itself. Sites of which channels are absent are left out in any
+// case: the tables of a screen list more than what was acquired. Errors: usage for recipe values
+// that do not fit the screen (channels, crop, experiments), data for the screen's own faults.
+std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
+                                 const std::filesystem::path& cache = {});
+
+// The recipe's network on the screen's classes and experiments, freshly drawn from the seed, or
+// (first `weights` of model.weights) started from a file of its backbone's weights.
+std::unique_ptr<Model> make_model(const RunSetup& setup);
+
+// Batch-head options of the recipe for a forward pass, at `progress` (0..1) of the training.
+BatchHead batch_head_at(const Recipe& recipe, double progress);
+
+}  // namespace mono
