@@ -34,11 +34,12 @@ std::string_view name_of(ConvVariant variant) {
   return "?";
 }
 
-bool conv2d_supports(ConvVariant variant, ConvPass, const ConvProblem&, DType) {
+bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype) {
   switch (variant) {
     case ConvVariant::reference:
       return true;
     case ConvVariant::onednn:
+      return conv2d_onednn_supports(pass, problem, dtype);
     case ConvVariant::implicit_gemm:
       return false;
   }
@@ -87,6 +88,7 @@ size_t conv2d_workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProb
     case ConvVariant::reference:
       return conv2d_reference_workspace(pass, p, dtype, segments);
     case ConvVariant::onednn:
+      return conv2d_onednn_workspace(pass, p, dtype, segments);
     case ConvVariant::implicit_gemm:
       break;
   }
@@ -110,6 +112,8 @@ void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFpr
     case ConvVariant::reference:
       return conv2d_reference_fprop<T>(p, args, workspace);
     case ConvVariant::onednn:
+      if constexpr (!std::is_same_v<T, double>) return conv2d_onednn_fprop<T>(p, args, workspace);
+      break;
     case ConvVariant::implicit_gemm:
       break;
   }
@@ -141,6 +145,9 @@ void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem,
     case ConvVariant::reference:
       return conv2d_reference_dgrad<T, GradT>(p, args, workspace);
     case ConvVariant::onednn:
+      if constexpr (!std::is_same_v<T, double>)
+        return conv2d_onednn_dgrad<T, GradT>(p, args, workspace);
+      break;
     case ConvVariant::implicit_gemm:
       break;
   }
@@ -164,6 +171,8 @@ void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgr
     case ConvVariant::reference:
       return conv2d_reference_wgrad<T>(p, args, workspace);
     case ConvVariant::onednn:
+      if constexpr (!std::is_same_v<T, double>) return conv2d_onednn_wgrad<T>(p, args, workspace);
+      break;
     case ConvVariant::implicit_gemm:
       break;
   }

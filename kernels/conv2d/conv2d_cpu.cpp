@@ -226,25 +226,6 @@ void transpose_filter_rskc(const ConvProblem& p, const Master<T>* w, Master<T>* 
   });
 }
 
-// The gradient tables of one segment, as row arguments.
-template <class T, class GradT, class Z>
-GradientRows<T, GradT, Z> gradient_of(const ConvProblem& p, const ConvDgrad<T, GradT>& args,
-                                      int64_t pixel, int segment, Z* g) {
-  const auto row = [&](const Master<T>* table) {
-    return table ? table + int64_t{segment} * p.K : nullptr;
-  };
-  return {.dy = args.dy + pixel * args.lddy,
-          .lddy = args.lddy,
-          .y = args.b ? args.y + pixel * p.ldy : nullptr,
-          .ldy = args.b ? p.ldy : 0,
-          .a = row(args.a),
-          .b = row(args.b),
-          .c = row(args.c),
-          .g = g,
-          .ldg = p.K,
-          .K = p.K};
-}
-
 // dz of input rows [h_begin, h_end) from the packed window of g.
 template <class M>
 void input_gradient(const ConvProblem& p, const M* filter, int C_padded, int h_begin, int h_end,
@@ -292,7 +273,6 @@ void conv2d_reference_dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& arg
       gradient_rows(gradient_of(p, args, row * Q, segment, args.g_out + row * Q * p.K), Q);
     });
 
-  const bool masked = args.mask.scale != nullptr;
   parallel_for(units.count(p.N), [&](int64_t unit, int worker) {
     const int n = units.image(unit), h_begin = units.begin(unit), h_end = units.end(unit);
     const int segment = segment_of(args.segments, n);
@@ -314,36 +294,10 @@ void conv2d_reference_dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& arg
     input_gradient<M>(p, scratch.filter, C_padded, h_begin, h_end, rows, columns, g, dz);
 
     const int64_t pixel = (int64_t{n} * p.H + h_begin) * p.W;
-    const int64_t table = int64_t{segment} * p.C;
-    double* sum_dz = masked ? scratch.sums.dz + unit * p.C : nullptr;
-    double* sum_dzx = masked && args.sum_dzx ? scratch.sums.dzx + unit * p.C : nullptr;
-    if (sum_dz) std::fill_n(sum_dz, p.C, 0.0);
-    if (sum_dzx) std::fill_n(sum_dzx, p.C, 0.0);
-    input_gradient_rows<T, GradT>(
-        {.dz = dz,
-         .lddz = C_padded,
-         .x = masked ? args.x + pixel * p.ldx : nullptr,
-         .ldx = p.ldx,
-         .scale = masked ? args.mask.scale + table : nullptr,
-         .shift = masked ? args.mask.shift + table : nullptr,
-         .mean = sum_dzx ? args.mean + int64_t{segment} * args.mean_ld : nullptr,
-         .multiply = args.multiply ? args.multiply + table : nullptr,
-         .dx = args.mode == GradMode::ignore ? nullptr : args.dx + pixel * args.lddx,
-         .lddx = args.lddx,
-         .accumulate = args.mode == GradMode::accumulate,
-         .C = p.C,
-         .sum_dz = sum_dz,
-         .sum_dzx = sum_dzx},
-        int64_t{h_end - h_begin} * p.W);
+    store_input_gradient(p, args, scratch.sums, unit, segment, pixel,
+                         int64_t{h_end - h_begin} * p.W, dz, C_padded);
   });
-
-  if (!masked) return;
-  for (int s = 0; s < args.segments.count; ++s) {
-    const int64_t begin = units.first_of(args.segments.begin(s));
-    const int64_t end = units.first_of(args.segments.end(s));
-    if (args.sum_dz) add_units(scratch.sums.dz, p.C, begin, end, args.sum_dz + int64_t{s} * p.C);
-    if (args.sum_dzx) add_units(scratch.sums.dzx, p.C, begin, end, args.sum_dzx + int64_t{s} * p.C);
-  }
+  merge_sums(args, scratch.sums, [&](int s) { return units.first_of(args.segments.offsets[s]); });
 }
 
 // ---- wgrad ------------------------------------------------------------------------------------

@@ -2,11 +2,13 @@
 // merging of per-unit partial results. Not for callers.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <span>
 
 #include "kernels/base/workspace.h"
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/conv2d/conv2d_rows.h"
 
 namespace mono {
 
@@ -24,7 +26,11 @@ namespace mono {
   void conv2d_##name##_wgrad(const ConvProblem& problem, const ConvWgrad<T>& args,         \
                              std::span<std::byte> workspace);
 MONO_CONV_VARIANT(reference)
+MONO_CONV_VARIANT(onednn)  // f32 and bf16
 #undef MONO_CONV_VARIANT
+
+// Whether oneDNN has a quick implementation for the problem.
+bool conv2d_onednn_supports(ConvPass pass, const ConvProblem& problem, DType dtype);
 
 inline int segment_of(const Segments& segments, int image) {
   int s = 0;
@@ -82,14 +88,69 @@ struct SumUnits {
         dzx(work.take<double>(units * channels)),
         C(channels) {}
 };
-template <class M>
-void add_units(const double* units, int C, int64_t begin, int64_t end, M* out) {
-  if (!out) return;
-  for (int c = 0; c < C; ++c) {
-    double sum = 0;
-    for (int64_t u = begin; u < end; ++u) sum += units[u * C + c];
-    out[c] = static_cast<M>(sum);
-  }
+
+// The gradient tables of one segment, as row arguments.
+template <class T, class GradT, class Z>
+GradientRows<T, GradT, Z> gradient_of(const ConvProblem& p, const ConvDgrad<T, GradT>& args,
+                                      int64_t pixel, int segment, Z* g) {
+  const auto row = [&](const Master<T>* table) {
+    return table ? table + int64_t{segment} * p.K : nullptr;
+  };
+  return {.dy = args.dy + pixel * args.lddy,
+          .lddy = args.lddy,
+          .y = args.b ? args.y + pixel * p.ldy : nullptr,
+          .ldy = args.b ? p.ldy : 0,
+          .a = row(args.a),
+          .b = row(args.b),
+          .c = row(args.c),
+          .g = g,
+          .ldg = p.K,
+          .K = p.K};
+}
+
+// dgrad's epilogue on `pixels` rows from `pixel` on: dz (pitch lddz) to dx and to the unit's sums.
+template <class T, class GradT>
+void store_input_gradient(const ConvProblem& p, const ConvDgrad<T, GradT>& args,
+                          const SumUnits& sums, int64_t unit, int segment, int64_t pixel,
+                          int64_t pixels, const Master<T>* dz, int64_t lddz) {
+  const bool masked = args.mask.scale != nullptr;
+  const int64_t table = int64_t{segment} * p.C;
+  double* sum_dz = args.sum_dz ? sums.dz + unit * p.C : nullptr;
+  double* sum_dzx = args.sum_dzx ? sums.dzx + unit * p.C : nullptr;
+  if (sum_dz) std::fill_n(sum_dz, p.C, 0.0);
+  if (sum_dzx) std::fill_n(sum_dzx, p.C, 0.0);
+  input_gradient_rows<T, GradT>(
+      {.dz = dz,
+       .lddz = lddz,
+       .x = masked ? args.x + pixel * p.ldx : nullptr,
+       .ldx = p.ldx,
+       .scale = masked ? args.mask.scale + table : nullptr,
+       .shift = masked ? args.mask.shift + table : nullptr,
+       .mean = sum_dzx ? args.mean + int64_t{segment} * args.mean_ld : nullptr,
+       .multiply = args.multiply ? args.multiply + table : nullptr,
+       .dx = args.mode == GradMode::ignore ? nullptr : args.dx + pixel * args.lddx,
+       .lddx = args.lddx,
+       .accumulate = args.mode == GradMode::accumulate,
+       .C = p.C,
+       .sum_dz = sum_dz,
+       .sum_dzx = sum_dzx},
+      pixels);
+}
+
+// Adds up the units of each segment, in unit order; first_unit(s) for s in [0, segments].
+template <class T, class GradT, class FirstUnit>
+void merge_sums(const ConvDgrad<T, GradT>& args, const SumUnits& sums, FirstUnit&& first_unit) {
+  const auto add = [&](const double* units, Master<T>* out) {
+    if (!out) return;
+    for (int s = 0; s < args.segments.count; ++s)
+      for (int c = 0; c < sums.C; ++c) {
+        double sum = 0;
+        for (int64_t u = first_unit(s); u < first_unit(s + 1); ++u) sum += units[u * sums.C + c];
+        out[int64_t{s} * sums.C + c] = static_cast<Master<T>>(sum);
+      }
+  };
+  add(sums.dz, args.sum_dz);
+  add(sums.dzx, args.sum_dzx);
 }
 
 }  // namespace mono
