@@ -11,10 +11,9 @@ namespace {
 
 SplitOptions split_options(const Recipe& recipe) {
   SplitOptions options;
-  options.kind =
-      recipe.data.split == SplitBy::separated ? SplitKind::separated : SplitKind::stratified;
+  options.by = recipe.data.split;
   options.seed = recipe.seed;
-  options.by_image = recipe.data.stratified_by == StratifiedBy::image;
+  options.stratified_by = recipe.data.stratified_by;
   options.include_unlabelled = recipe.data.target == Target::experiment;
   options.experiments = recipe.data.experiments;
   options.cell_types = recipe.data.cell_types;
@@ -121,9 +120,6 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
 std::unique_ptr<Model> make_model(const RunSetup& setup) {
   const Recipe& recipe = setup.recipe;
   const Recipe::Model& m = recipe.model;
-  if (recipe.batch_head.hidden.size() > 1)
-    fail(ErrorKind::usage, "batch_head.hidden has {} widths; one hidden layer is the most",
-         recipe.batch_head.hidden.size());
   ModelOptions options;
   options.channels = static_cast<int>(setup.channels.size());
   options.classes = setup.classes;
@@ -131,8 +127,7 @@ std::unique_ptr<Model> make_model(const RunSetup& setup) {
   options.rxrx1.relu_before_pool = m.pool_after_relu;
   options.rxrx1.batch_classes =
       recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
-  if (!recipe.batch_head.hidden.empty())
-    options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden[0]);
+  options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
   std::string backbone = m.backbone;
   if (backbone == "densenet") {
     backbone = "densenet_smoke";
