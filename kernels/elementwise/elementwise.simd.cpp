@@ -56,16 +56,17 @@ void copy_unit(int64_t n, const From* x, To* y, bool accumulate) {
 
 template <class M>
 double sum_of_squares_unit(int64_t n, const M* x) {
-  constexpr int kLanes = 16;  // partial sums, added in order at the end
-  double lane[kLanes] = {};
-  int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (int l = 0; l < kLanes; ++l) {
-      const double v = x[i + l];
+  constexpr int kLanes = 256;  // partial sums, added in order at the end
+  double lane[kLanes];
+  for (int l = 0; l < kLanes; ++l) lane[l] = 0;
+  for (; n > 0; n -= kLanes, x += kLanes) {
+    const int lanes = n < kLanes ? static_cast<int>(n) : kLanes;
+    for (int l = 0; l < lanes; ++l) {
+      const double v = x[l];
       lane[l] = madd(v, v, lane[l]);
     }
+  }
   double sum = 0;
-  for (; i < n; ++i) sum += static_cast<double>(x[i]) * x[i];
   for (int l = 0; l < kLanes; ++l) sum += lane[l];
   return sum;
 }

@@ -1,5 +1,7 @@
 // Inner loops run over channels. Backward gathers: each input pixel adds the windows that hold it,
 // in row-major order, so that no two units write one element.
+#include <cstddef>
+
 #include "kernels/base/simd.h"
 #include "kernels/pool/pool_loops.h"
 
@@ -34,11 +36,8 @@ void max_pool_forward_row(const PoolProblem& problem, int p, const T* x, T* y, u
       if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) continue;
       const T* source = x + (int64_t{h} * problem.W + w) * ldx;
       if (first) {
-        MONO_VECTORISE
-        for (int c = 0; c < C; ++c) {
-          y[c] = source[c];
-          argmax[c] = static_cast<uint8_t>(tap);
-        }
+        __builtin_memcpy(y, source, static_cast<size_t>(C) * sizeof(T));
+        __builtin_memset(argmax, tap, static_cast<size_t>(C));
         first = false;
         continue;
       }
@@ -46,7 +45,7 @@ void max_pool_forward_row(const PoolProblem& problem, int p, const T* x, T* y, u
       for (int c = 0; c < C; ++c) {
         const Master<T> v = load(source + c), best = load(y + c);
         const bool wins = (v > best) | (v != v);  // NaN wins and stays, as in PyTorch
-        store(y + c, wins ? v : best);
+        store_if(wins, y + c, source + c);
         argmax[c] = wins ? static_cast<uint8_t>(tap) : argmax[c];
       }
     }
