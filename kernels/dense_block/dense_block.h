@@ -92,7 +92,11 @@ struct DenseBlockBackward {
   void* layer_done_context = nullptr;
 };
 
-// The convolution variant that carries the block: reference (any T), onednn, implicit_gemm.
+// Whether a convolution variant runs every convolution of the block, forward and backward.
+bool dense_block_supports(ConvVariant variant, const DenseBlockProblem& problem, DType dtype);
+// The convolution variant that carries the block: implicit_gemm where the convolutions' own table
+// prefers it for more of the block's FLOPs than onednn, else onednn, each if it runs the whole
+// block; else reference.
 ConvVariant dense_block_choose(const DenseBlockProblem& problem, DType dtype);
 size_t dense_block_workspace_bytes(ConvVariant variant, const DenseBlockProblem& problem,
                                    DType dtype, int segments, bool backward);
