@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/base/pixel_units.h"
+#include "kernels/conv2d/conv2d_implicit_gemm.h"
 #include "kernels/conv2d/conv2d_variants.h"
 
 namespace mono {
@@ -41,14 +42,15 @@ bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& prob
     case ConvVariant::onednn:
       return conv2d_onednn_supports(pass, problem, dtype);
     case ConvVariant::implicit_gemm:
-      return false;
+      return implicit_gemm::supports(pass, problem, dtype);
   }
   return false;
 }
 
 // The table: the quickest that runs. f64 exists for verification only, so it has no other variant.
 ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype) {
-  if (conv2d_supports(ConvVariant::onednn, pass, problem, dtype)) return ConvVariant::onednn;
+  for (const ConvVariant variant : {ConvVariant::implicit_gemm, ConvVariant::onednn})
+    if (conv2d_supports(variant, pass, problem, dtype)) return variant;
   return ConvVariant::reference;
 }
 
@@ -90,7 +92,7 @@ size_t conv2d_workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProb
     case ConvVariant::onednn:
       return conv2d_onednn_workspace(pass, p, dtype, segments);
     case ConvVariant::implicit_gemm:
-      break;
+      return implicit_gemm::workspace_bytes(pass, p, dtype, segments);
   }
   fail(ErrorKind::internal, "conv2d: variant {} is not in this build", name_of(variant));
 }
@@ -115,6 +117,7 @@ void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFpr
       if constexpr (!std::is_same_v<T, double>) return conv2d_onednn_fprop<T>(p, args, workspace);
       break;
     case ConvVariant::implicit_gemm:
+      if constexpr (!std::is_same_v<T, double>) return implicit_gemm::fprop<T>(p, args, workspace);
       break;
   }
 }
@@ -149,6 +152,8 @@ void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem,
         return conv2d_onednn_dgrad<T, GradT>(p, args, workspace);
       break;
     case ConvVariant::implicit_gemm:
+      if constexpr (!std::is_same_v<T, double>)
+        return implicit_gemm::dgrad<T, GradT>(p, args, workspace);
       break;
   }
 }
@@ -174,6 +179,7 @@ void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgr
       if constexpr (!std::is_same_v<T, double>) return conv2d_onednn_wgrad<T>(p, args, workspace);
       break;
     case ConvVariant::implicit_gemm:
+      if constexpr (!std::is_same_v<T, double>) return implicit_gemm::wgrad<T>(p, args, workspace);
       break;
   }
 }

@@ -39,6 +39,10 @@ const std::vector<Case> kCases = {
     {{1, 17, 33, 48, 31, 3, 3, 1, 1, 48, 31}, {0, 1}},
     {{2, 6, 5, 3, 8, 2, 4, 3, 2, 3, 8}, {0, 2}, true, true},
     {{1, 40, 40, 8, 16, 3, 3, 1, 1, 8, 16}, {0, 1}, true, true},
+    {{5, 4, 4, 96, 48, 3, 3, 1, 1, 96, 96}, {0, 1, 5}, true, true, true},
+    {{2, 16, 16, 64, 32, 3, 3, 1, 1, 64, 64}, {0, 2}, true, true},
+    {{2, 7, 9, 32, 48, 3, 3, 2, 1, 40, 48}, {0, 1, 2}, true, true},
+    {{3, 12, 12, 24, 64, 1, 1, 1, 0, 24, 80}, {0, 1, 3}, true, true, true},
 };
 
 // The operands of a case, representable in bf16 and so the same numbers in every type.

@@ -1,0 +1,174 @@
+// implicit_gemm on AMX: bf16 in a block of 32 rows by 32 columns, two by two tiles of 16 by 16
+// float accumulators, two tiles of A and two of B. A row-major block of packed A is a tile as it
+// is; a B panel is a tile as it is (pairs of bf16 are what it expects).
+#include "kernels/conv2d/conv2d_implicit_gemm_loops.h"
+
+namespace mono::implicit_gemm {
+namespace {
+
+constexpr int kTile = 16;  // rows, and words of a row, of an AMX tile
+
+// Tiles 0-3: accumulators (row group, panel); 4, 5: A of the row groups; 6, 7: B of the panels.
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+constexpr TileConfiguration kTiles;
+
+struct MicroKernel {
+  using T = bf16;
+  static constexpr int kPack = 2;
+  static constexpr int kTileM = 32, kPanels = 2, kTileN = kPanels * kPanelColumns;
+  static constexpr int kRowGroup = kTile, kWordAlign = kTile;
+
+  struct Session {
+    Session() { _tile_loadconfig(&kTiles); }
+    ~Session() { _tile_release(); }
+  };
+
+  // One step of 16 words: groups * panels tile products.
+  template <int groups, int panels>
+  static MONO_INLINE void step(const Word* a0, const Word* a1, int64_t a_bytes, const Word* b,
+                               int64_t panel_step) {
+    _tile_loadd(6, b, 64);
+    _tile_loadd(4, a0, a_bytes);
+    if constexpr (panels == 2) _tile_loadd(7, b + panel_step, 64);
+    _tile_dpbf16ps(0, 4, 6);
+    if constexpr (panels == 2) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (groups == 2) {
+      _tile_loadd(5, a1, a_bytes);
+      _tile_dpbf16ps(2, 5, 6);
+      if constexpr (panels == 2) _tile_dpbf16ps(3, 5, 7);
+    }
+  }
+
+  static MONO_INLINE void clear() {
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+  }
+  template <int groups, int panels>
+  static MONO_INLINE void store_to(float* tile) {
+    constexpr int64_t kBytes = kTileN * sizeof(float);
+    _tile_stored(0, tile, kBytes);
+    if constexpr (panels == 2) _tile_stored(1, tile + kTile, kBytes);
+    if constexpr (groups == 2) _tile_stored(2, tile + kTile * kTileN, kBytes);
+    if constexpr (groups == 2 && panels == 2)
+      _tile_stored(3, tile + kTile * kTileN + kTile, kBytes);
+  }
+
+  template <int groups, int panels>
+  static void rows_product(const Word* const* starts, int row_stride, const int64_t* run_offsets,
+                           int runs, int words, const Word* b, int64_t panel_step, float* tile) {
+    const int64_t bytes = int64_t(row_stride) * sizeof(Word);
+    clear();
+    for (int run = 0; run < runs; ++run) {
+      const Word* a0 = starts[0] + run_offsets[run];
+      const Word* a1 = starts[1] + run_offsets[run];
+      for (int k = 0; k < words; k += kTile, b += kTile * kPanelColumns)
+        step<groups, panels>(a0 + k, a1 + k, bytes, b, panel_step);
+    }
+    store_to<groups, panels>(tile);
+  }
+
+  static void multiply_rows(int panels, const Word* const* starts, int row_stride, int groups,
+                            const int64_t* run_offsets, int runs, int words, const Word* b,
+                            int64_t panel_step, float* tile) {
+    const auto product = groups == 2 ? (panels == 2 ? rows_product<2, 2> : rows_product<2, 1>)
+                                     : (panels == 2 ? rows_product<1, 2> : rows_product<1, 1>);
+    product(starts, row_stride, run_offsets, runs, words, b, panel_step, tile);
+  }
+
+  // g transposed: blocks of 16 words, each (K rounded up to 16, 16 words), so that 16 filters of a
+  // block are a tile of A.
+  static MONO_INLINE int padded_filters(int K) { return (K + kTile - 1) / kTile * kTile; }
+
+  static void pack_gradient(const WgradProblem<bf16>& p, int chunk, Word* packed) {
+    const ChunkRows rows = rows_of_chunk(p, chunk);
+    const int filters = padded_filters(p.K);
+    Word* out = packed + int64_t(chunk) * p.chunk_words * filters;
+    for (int word = 0; word < p.chunk_words; word += kTile)
+      for (int k = 0; k < filters; k += kTile, out += kTile * kTile) {
+        const __mmask16 mask = p.K - k >= 16 ? 0xffff : first_lanes(p.K - k);
+        Vec rows_of_words[kTile];  // (16 words, 16 filters)
+        for (int i = 0; i < kTile; ++i)
+          rows_of_words[i] = gradient_words(p, rows, word + i, k, mask);
+        store_transposed(rows_of_words, out);
+      }
+  }
+
+  // (16,16) words to their transpose: four rounds of exchanging halves of growing size.
+  static MONO_INLINE void store_transposed(const Vec (&in)[kTile], Word* out) {
+    Vec a[kTile], b[kTile];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) {
+      a[2 * i] = _mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]);
+      a[2 * i + 1] = _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {  // b[4i+c]: columns c, c+4, ... of rows 4i to 4i+3
+      b[4 * i] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
+      b[4 * i + 1] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
+      b[4 * i + 2] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
+      b[4 * i + 3] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
+    }
+#pragma GCC unroll 4
+    for (int c = 0; c < 4; ++c) {
+      const Vec low01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88);   // columns c, c+8
+      const Vec high01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);  // columns c+4, c+12
+      const Vec low23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+      const Vec high23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+      _mm512_storeu_ps(out + c * kTile, _mm512_shuffle_f32x4(low01, low23, 0x88));
+      _mm512_storeu_ps(out + (c + 8) * kTile, _mm512_shuffle_f32x4(low01, low23, 0xdd));
+      _mm512_storeu_ps(out + (c + 4) * kTile, _mm512_shuffle_f32x4(high01, high23, 0x88));
+      _mm512_storeu_ps(out + (c + 12) * kTile, _mm512_shuffle_f32x4(high01, high23, 0xdd));
+    }
+  }
+
+  template <int groups, int panels>
+  static void outer_product(const Word* g, int64_t block_step, const Word* z, int64_t panel_step,
+                            int words, float* tile) {
+    clear();
+    for (int k = 0; k < words; k += kTile, g += block_step, z += kTile * kPanelColumns)
+      step<groups, panels>(g, g + kTile * kTile, 64, z, panel_step);
+    store_to<groups, panels>(tile);
+  }
+
+  static void multiply_outer(int panels, const WgradProblem<bf16>& p, int chunk, int64_t, int k0,
+                             int filters, const Word* z, int64_t panel_step, int words,
+                             float* tile) {
+    const int padded = padded_filters(p.K);
+    const Word* g = p.packed_g + int64_t(chunk) * p.chunk_words * padded + k0 * kTile;
+    const bool two = filters > kTile;
+    const auto product = two ? (panels == 2 ? outer_product<2, 2> : outer_product<2, 1>)
+                             : (panels == 2 ? outer_product<1, 2> : outer_product<1, 1>);
+    product(g, int64_t(padded) * kTile, z, panel_step, words, tile);
+  }
+};
+
+}  // namespace
+
+const Kernels<bf16> kAmx = {
+    .pack = 2,
+    .tile_m = MicroKernel::kTileM,
+    .panels = MicroKernel::kPanels,
+    .row_group = MicroKernel::kRowGroup,
+    .word_align = MicroKernel::kWordAlign,
+    .chunk_words_wanted = 256,
+    .wgrad_panels_wanted = 4,
+    .packs_gradient = true,
+    .pack_filter = pack_filter_panel<MicroKernel>,
+    .fprop_unit = run_fprop_unit<MicroKernel>,
+    .dgrad_unit = run_dgrad_unit<MicroKernel, bf16>,
+    .dgrad_unit_master = run_dgrad_unit<MicroKernel, float>,
+    .gradient = apply_gradient_prologue<bf16, bf16>,
+    .gradient_master = apply_gradient_prologue<bf16, float>,
+    .pack_gradient = MicroKernel::pack_gradient,
+    .wgrad_unit = run_wgrad_unit<MicroKernel>,
+};
+
+}  // namespace mono::implicit_gemm
