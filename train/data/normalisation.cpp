@@ -1,0 +1,123 @@
+#include "train/data/normalisation.h"
+
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+namespace mono {
+namespace {
+
+bool by_plate(Normalisation kind) {
+  return kind == Normalisation::control_plate || kind == Normalisation::all_plate;
+}
+
+bool of_controls(Normalisation kind) {
+  return kind == Normalisation::control_plate || kind == Normalisation::control_experiment;
+}
+
+// Sums of one group and channel.
+struct Sums {
+  Histogram pixels;
+  int images = 0;
+  double means = 0, stds = 0;
+};
+
+// Numbers the groups of all complete sites.
+void number_groups(const Dataset& dataset, NormalisationStats& stats) {
+  std::map<std::pair<int, int>, int> group_at;
+  stats.group_of.assign(dataset.sites.size(), -1);
+  for (size_t i = 0; i < dataset.sites.size(); ++i) {
+    const Site& site = dataset.sites[i];
+    if (!dataset.complete(static_cast<int>(i))) continue;
+    std::pair<int, int> key{0, 0};
+    std::string name = "all";
+    if (stats.kind != Normalisation::all) {
+      key = {site.experiment, by_plate(stats.kind) ? site.plate : 0};
+      name = dataset.experiments[static_cast<size_t>(site.experiment)];
+      if (by_plate(stats.kind)) name += fmt::format(" plate {}", site.plate);
+    }
+    const auto [it, fresh] = group_at.emplace(key, static_cast<int>(stats.groups.size()));
+    if (fresh) stats.groups.push_back(name);
+    stats.group_of[i] = it->second;
+  }
+}
+
+std::vector<int> sites_to_read(const Dataset& dataset, const std::vector<int>& train,
+                               Normalisation kind) {
+  if (kind == Normalisation::all) return train;
+  std::vector<int> sites;
+  for (size_t i = 0; i < dataset.sites.size(); ++i)
+    if (dataset.complete(static_cast<int>(i)) &&
+        (!of_controls(kind) || dataset.sites[i].is_control()))
+      sites.push_back(static_cast<int>(i));
+  return sites;
+}
+
+}  // namespace
+
+NormalisationStats normalisation_statistics(const Dataset& dataset, const ImageSource& images,
+                                            const std::vector<int>& train, Normalisation kind,
+                                            StdBy std_by) {
+  NormalisationStats stats;
+  stats.kind = kind;
+  stats.channels = dataset.channels_on_disk;
+  if (kind == Normalisation::self) return stats;
+  number_groups(dataset, stats);
+  const auto channels = static_cast<size_t>(stats.channels);
+  const size_t plane = static_cast<size_t>(images.height()) * static_cast<size_t>(images.width());
+  const std::vector<int> sites = sites_to_read(dataset, train, kind);
+  std::vector<int> all_channels(channels);
+  std::iota(all_channels.begin(), all_channels.end(), 0);
+
+  std::vector<Sums> sums(stats.groups.size() * channels);
+  constexpr size_t kChunk = 64;  // sites whose histograms are in memory at a time
+  std::vector<Histogram> histograms(kChunk * channels);
+  for (size_t begin = 0; begin < sites.size(); begin += kChunk) {
+    const size_t count = std::min(kChunk, sites.size() - begin);
+    parallel_for(static_cast<int64_t>(count), [&](int64_t unit, int) {
+      const auto u = static_cast<size_t>(unit);
+      std::vector<uint8_t> planes(plane * channels);
+      images.read(sites[begin + u], all_channels, planes.data());
+      for (size_t c = 0; c < channels; ++c) {
+        histograms[u * channels + c] = {};
+        histograms[u * channels + c].add(std::span(planes).subspan(c * plane, plane));
+      }
+    });
+    for (size_t u = 0; u < count; ++u) {
+      const int group = stats.group_of[static_cast<size_t>(sites[begin + u])];
+      MONO_CHECK(group >= 0, "site {} is not complete", sites[begin + u]);
+      for (size_t c = 0; c < channels; ++c) {
+        Sums& sum = sums[static_cast<size_t>(group) * channels + c];
+        const MeanStd own = histograms[u * channels + c].mean_std();
+        sum.pixels.add(histograms[u * channels + c]);
+        sum.means += own.mean;
+        sum.stds += own.std;
+        ++sum.images;
+      }
+    }
+  }
+
+  for (size_t i = 0; i < sums.size(); ++i) {
+    const std::string& group = stats.groups[i / channels];
+    if (sums[i].images == 0)
+      fail(ErrorKind::data,
+           "{}: {} has no {} image with all channels, which this normalisation needs; use "
+           "data.normalisation = \"self\" or \"all-experiment\"",
+           dataset.root.string(), group, of_controls(kind) ? "control" : "training");
+    const double n = sums[i].images;
+    const MeanStd value = std_by == StdBy::pooled ? sums[i].pixels.mean_std()
+                                                  : MeanStd{sums[i].means / n, sums[i].stds / n};
+    if (!(value.std > 0))
+      fail(ErrorKind::data,
+           "{}: channel {} is constant ({}) in all images of {}, so it cannot be normalised; leave "
+           "it out (data.channels) or correct the images",
+           dataset.root.string(), i % channels + 1, value.mean, group);
+    stats.values.push_back(value);
+  }
+  return stats;
+}
+
+}  // namespace mono
