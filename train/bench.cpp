@@ -1,4 +1,7 @@
-#include "train/bench.h"
+// `train_rxrx bench`: times whole training steps of a registered model on random input.
+//
+// A step: forward, cross-entropy, backward, SGD with momentum. The batch stays the same, so the
+// losses that it prints must fall.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -13,6 +16,8 @@
 #include "nn/functional/cross_entropy.h"
 #include "nn/functional/precision.h"
 #include "nn/optim/sgd.h"
+#include "train/commands.h"
+#include "train/device.h"
 
 namespace mono {
 namespace {
@@ -34,6 +39,8 @@ int run_bench(const BenchOptions& options) {
   if (options.precision != "f32" && options.precision != "bf16")
     fail(ErrorKind::usage, "bench: precision is '{}'; expected f32 or bf16", options.precision);
   const DType dtype = options.precision == "bf16" ? DType::bf16 : DType::f32;
+  choose_device(options.compute.device, options.compute.threads);
+  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const int N = options.batch, P = options.image_size;
 
   ModelOptions model_options;

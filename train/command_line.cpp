@@ -46,9 +46,46 @@ void bind_list(CLI::App& command, ListOptions& options) {
   command.add_option("what", options.what, "recipes, models or devices; all without it");
 }
 
+void bind_compute(CLI::App& command, ComputeOptions& options) {
+  command.add_option("--device", options.device, "auto, cpu, cuda or emulated");
+  command.add_option("--threads", options.threads, "compute threads; 0: all cores of this process");
+  command.add_flag("--deterministic", options.deterministic, "same bits every time (CPU: always)");
+  command.add_option("--kernels", options.kernels,
+                     "auto, reference, onednn or implicit_gemm: for comparisons");
+}
+
+void bind_forward(CLI::App& command, ForwardOptions& options) {
+  command.add_option("--model", options.model, "as in `list models`")->required();
+  command.add_option("--channels", options.channels, "input channels");
+  command.add_option("--classes", options.classes, "outputs");
+  command.add_option("--mode", options.mode, "train or eval");
+  command.add_option("--weights", options.weights, "W: the PyTorch state dict")->required();
+  command.add_option("--input", options.input, "X: x, with --backward dy, optionally domain")
+      ->required();
+  command.add_option("--output", options.output, "Y: receives y, grad.*, buffer.*")->required();
+  command.add_flag("--backward", options.backward, "gradients of x and every parameter");
+  command.add_option("--precision", options.precision, "f64, f32 or bf16");
+  bind_compute(command, options.compute);
+}
+
+void bind_bench(CLI::App& command, BenchOptions& options) {
+  command.add_option("--model", options.model, "as in `list models`")->required();
+  command.add_option("--channels", options.channels, "input channels");
+  command.add_option("--classes", options.classes, "outputs");
+  command.add_option("--image-size", options.image_size, "pixels a side");
+  command.add_option("--batch", options.batch, "images a step");
+  command.add_option("--warm-up", options.warm_up, "steps before the clock starts");
+  command.add_option("--steps", options.steps, "timed steps");
+  command.add_option("--precision", options.precision, "f32 or bf16");
+  command.add_flag("--json", options.json, "one JSON object on stdout");
+  bind_compute(command, options.compute);
+}
+
 void add_commands(Commands& commands) {
   CLI::App& app = commands.app;
   commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
+  commands.add(app, "forward", "Run a model on tensors from a file", run_forward, bind_forward);
+  commands.add(app, "bench", "Time whole training steps", run_bench, bind_bench);
 }
 
 // ---- mistakes ---------------------------------------------------------------------------------

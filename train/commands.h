@@ -15,9 +15,10 @@ namespace mono {
 
 // Flags that every command has which computes.
 struct ComputeOptions {
-  std::string device = "auto";  // auto | cpu | cuda | emulated; see train/device.h
-  int threads = 0;              // 0: the cores that this process may use
-  bool deterministic = false;   // the CPU always is
+  std::string device = "auto";   // auto | cpu | cuda | emulated; see train/device.h
+  int threads = 0;               // 0: the cores that this process may use
+  bool deterministic = false;    // the CPU always is
+  std::string kernels = "auto";  // auto | reference | onednn | implicit_gemm, for comparisons
 };
 
 struct TrainOptions {

@@ -1,4 +1,9 @@
-#include "train/forward.h"
+// `train_rxrx forward`: runs any registered model on tensors from a file, so that any outside
+// program can check the engine.
+//
+// X holds x (N,C,H,W), with --backward also dy (and dbatch for the paper's classifier's second
+// output, optional), and optionally domain (N). Y receives y (and batch), grad.x, grad.<parameter>,
+// and in train mode buffer.<name>; float64 under f64, else float32. Layouts are PyTorch's.
 
 #include <fmt/format.h>
 
@@ -8,6 +13,8 @@
 #include "models/registry.h"
 #include "models/weights.h"
 #include "nn/functional/precision.h"
+#include "train/commands.h"
+#include "train/device.h"
 
 namespace mono {
 namespace {
@@ -163,8 +170,10 @@ int run_forward(const ForwardOptions& options) {
   if (options.mode != "train" && options.mode != "eval")
     fail(ErrorKind::usage, "unknown mode '{}'; expected train or eval", options.mode);
   const bool train = options.mode == "train";
+  choose_device(options.compute.device, options.compute.threads);
+  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
 
-  const SafetensorsFile weights(options.weights), input(options.input);
+  const SafetensorsFile weights(options.weights.string()), input(options.input.string());
   ModelOptions model_options;
   model_options.channels = options.channels;
   model_options.classes = options.classes;
@@ -225,7 +234,7 @@ int run_forward(const ForwardOptions& options) {
     for (NamedTensor& buffer : running_statistics(*model, "buffer."))
       results.add(std::move(buffer));
   }
-  results.write(options.output);
+  results.write(options.output.string());
   return 0;
 }
 

@@ -29,5 +29,6 @@ Variable linear(const Variable& x, const Parameter& w, const Parameter* bias,
 enum class KernelChoice { automatic, reference, onednn, implicit_gemm };
 void set_kernel_choice(KernelChoice choice);
 KernelChoice kernel_choice();
+KernelChoice parse_kernel_choice(const std::string& name);  // "auto", ...; else Error(usage)
 
 }  // namespace mono

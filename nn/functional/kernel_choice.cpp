@@ -12,6 +12,15 @@ KernelChoice kernel_choice() {
   return current;
 }
 
+KernelChoice parse_kernel_choice(const std::string& name) {
+  if (name == "auto") return KernelChoice::automatic;
+  if (name == "reference") return KernelChoice::reference;
+  if (name == "onednn") return KernelChoice::onednn;
+  if (name == "implicit_gemm") return KernelChoice::implicit_gemm;
+  fail(ErrorKind::usage, "unknown kernels '{}'; expected auto, reference, onednn or implicit_gemm",
+       name);
+}
+
 ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType dtype) {
   const ConvVariant wanted = current == KernelChoice::reference ? ConvVariant::reference
                              : current == KernelChoice::onednn  ? ConvVariant::onednn

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Compares `train_rxrx forward` with torchvision, parameter by parameter, on random weights.
+
+    python tools/golden/parity.py --program build/cpu/train/train_rxrx [--models densenet121,resnet50]
+        [--sizes 96,224] [--precision f64,f32] [--seeds 1,2] [--batch 4]
+
+Needs PyTorch, torchvision, safetensors. For each case: the engine's output, every gradient and every
+running statistic against PyTorch in float64. In f64 everything must agree within 1e-8; in f32
+outputs within 1e-4 and gradients within 1e-3 on settled cases, whose batch-norm offsets sit in gaps
+of their channels' values, so that no ReLU input and no pooling window is near a tie. Errors are
+max|a-b| / max|b| of each tensor. Modes: eval; train; domains (batch statistics per domain, images
+in any order, against a PyTorch composition); sgd (five steps of momentum SGD).
+"""
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+
+import torch
+import torchvision
+from safetensors.torch import load_file, save_file
+
+CHANNELS, CLASSES = 6, 31
+BOUND = {"f64": (1e-8, 1e-8), "f32": (1e-4, 1e-3)}
+
+
+class DomainBatchNorm(torch.nn.BatchNorm2d):
+    """Batch norm with the statistics of each image's own domain; one running update from their mean."""
+
+    domain = None
+
+    def forward(self, x):
+        if not self.training or DomainBatchNorm.domain is None:
+            return super().forward(x)
+        domain, y, means, variances = DomainBatchNorm.domain, torch.empty_like(x), [], []
+        for d in domain.unique():
+            part = x[domain == d]
+            mean, var = part.mean((0, 2, 3)), part.var((0, 2, 3), unbiased=False)
+            y[domain == d] = (part - mean[None, :, None, None]) / torch.sqrt(
+                var[None, :, None, None] + self.eps)
+            n = part.numel() / part.shape[1]
+            means.append(mean.detach())
+            variances.append(var.detach() * n / (n - 1))
+        with torch.no_grad():
+            self.running_mean += self.momentum * (torch.stack(means).mean(0) - self.running_mean)
+            self.running_var += self.momentum * (torch.stack(variances).mean(0) - self.running_var)
+        return y * self.weight[None, :, None, None] + self.bias[None, :, None, None]
+
+
+def build(name, seed):
+    torch.manual_seed(seed)
+    model = getattr(torchvision.models, name)(num_classes=CLASSES)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.__class__ = DomainBatchNorm
+            torch.nn.init.normal_(module.weight, 1.0, 0.2)
+            torch.nn.init.normal_(module.bias, 0.0, 0.2)
+            torch.nn.init.normal_(module.running_mean, 0.0, 0.2)
+            torch.nn.init.uniform_(module.running_var, 0.5, 1.5)
+    stem = model.features.conv0 if hasattr(model, "features") else model.conv1
+    new = torch.nn.Conv2d(CHANNELS, stem.out_channels, 7, 2, 3, bias=False)
+    if hasattr(model, "features"):
+        model.features.conv0 = new
+    else:
+        model.conv1 = new
+    # Round to float: the weights file is float32.
+    model = model.float().double()
+    return model
+
+
+def settle(model, x):
+    """Moves each batch norm's offset into the widest gap near its channel's median value."""
+    handles = []
+
+    def hook(module, _, y):
+        flat = y.detach().transpose(0, 1).flatten(1)
+        ordered, _ = flat.sort(1)
+        n = ordered.shape[1]
+        low, high = int(n * 0.3), max(int(n * 0.3) + 2, int(n * 0.7))
+        gaps = ordered[:, low + 1:high] - ordered[:, low:high - 1]
+        at = gaps.argmax(1)
+        rows = torch.arange(flat.shape[0])
+        middle = (ordered[rows, low + at] + ordered[rows, low + at + 1]) / 2
+        new = (module.bias.data - middle).float().double()
+        shift = new - module.bias.data
+        module.bias.data = new
+        return y + shift[None, :, None, None]
+
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            handles.append(module.register_forward_hook(hook))
+    running = {k: v.clone() for k, v in model.named_buffers()}
+    with torch.no_grad():
+        model(x)
+    for handle in handles:
+        handle.remove()
+    with torch.no_grad():
+        for k, v in model.named_buffers():
+            v.copy_(running[k])
+
+
+def engine(args, model_name, mode, precision, weights, tensors, folder):
+    paths = [os.path.join(folder, n) for n in ("w.safetensors", "x.safetensors", "y.safetensors")]
+    save_file({k: v.detach().float().contiguous() for k, v in weights.items()}, paths[0])
+    save_file({k: v.contiguous() for k, v in tensors.items()}, paths[1])
+    command = [args.program, "forward", "--model", model_name, "--channels", str(CHANNELS),
+               "--classes", str(CLASSES), "--mode", mode, "--weights", paths[0], "--input", paths[1],
+               "--output", paths[2], "--backward", "--precision", precision]
+    if args.kernels:
+        command += ["--kernels", args.kernels]
+    subprocess.run(command, check=True)
+    return load_file(paths[2])
+
+
+def error(a, b):
+    a, b = a.double(), b.double()
+    if a.shape != b.shape or not torch.isfinite(a).all():
+        return float("inf")
+    return ((a - b).abs().max() / b.abs().max().clamp_min(1e-30)).item()
+
+
+def reference(model, x, dy):
+    x = x.clone().requires_grad_()
+    model.zero_grad()
+    y = model(x)
+    y.backward(dy)
+    out = {"y": y.detach(), "grad.x": x.grad}
+    out.update({"grad." + k: p.grad.clone() for k, p in model.named_parameters()})
+    if model.training:
+        out.update({"buffer." + k: b.clone() for k, b in model.named_buffers()
+                    if not k.endswith("num_batches_tracked")})
+    return out
+
+
+def compare(ours, theirs):
+    assert ours.keys() == theirs.keys(), (sorted(ours.keys() ^ theirs.keys()))
+    worst = {}
+    for name in theirs:
+        kind = name.split(".")[0]
+        worst[kind] = max(worst.get(kind, (0, "")), (error(ours[name], theirs[name]), name))
+    return worst
+
+
+def case(args, name, size, mode, precision, seed, folder):
+    model = build(name, seed)
+    x = torch.randn(args.batch, CHANNELS, size, size).double()
+    dy = torch.randn(args.batch, CLASSES).double()
+    model.train(mode != "eval")
+    tensors = {"x": x, "dy": dy}
+    DomainBatchNorm.domain = None
+    if mode == "domains":
+        half = args.batch // 2
+        domain = torch.tensor([7, -3] * half + [7] * (args.batch - 2 * half), dtype=torch.int32)
+        DomainBatchNorm.domain = tensors["domain"] = domain
+    if precision != "f64":
+        settle(model, x)
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    if mode == "sgd":
+        return sgd(args, model, name, precision, x, dy, folder)
+    theirs = reference(model, x, dy)
+    ours = engine(args, name, "eval" if mode == "eval" else "train", precision, weights, tensors, folder)
+    return compare(ours, theirs)
+
+
+def sgd(args, model, name, precision, x, dy, folder, steps=5, lr=1e-3):
+    """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory."""
+    weights = {k: v.clone() for k, v in model.state_dict().items()}
+    moments = {}
+    optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
+    for _ in range(steps):
+        theirs = reference(model, x, dy)
+        optimiser.step()
+        if precision == "f64":  # the weights file is float32: both sides continue from rounded weights
+            for p in model.parameters():
+                p.data = p.data.float().double()
+        ours = engine(args, name, "train", precision, weights, {"x": x, "dy": dy}, folder)
+        for k, _ in model.named_parameters():
+            g = ours["grad." + k].double()
+            moments[k] = 0.9 * moments[k] + g if k in moments else g
+            weights[k] = (weights[k] - lr * moments[k]).float().double()
+        for k in weights:
+            if "buffer." + k in ours:
+                weights[k] = ours["buffer." + k].double()
+    worst = compare(ours, theirs)
+    worst["weights"] = max((error(weights[k], p.data), k) for k, p in model.named_parameters())
+    return worst
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--program", default="build/cpu/train/train_rxrx")
+    p.add_argument("--models", default="densenet121,densenet161,resnet50,resnet101")
+    p.add_argument("--sizes", default="96,224")
+    p.add_argument("--modes", default="eval,train,domains,sgd")
+    p.add_argument("--precision", default="f64,f32")
+    p.add_argument("--seeds", default="1")
+    p.add_argument("--batch", type=int, default=4)
+    p.add_argument("--kernels", default="")
+    args = p.parse_args()
+    failures = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.models.split(","):
+            for size in map(int, args.sizes.split(",")):
+                for mode in args.modes.split(","):
+                    for precision in args.precision.split(","):
+                        for seed in map(int, args.seeds.split(",")):
+                            worst = case(args, name, size, mode, precision, seed, folder)
+                            bound_y, bound_g = BOUND.get(precision, (float("inf"),) * 2)
+                            ok = all(e <= (bound_y if k in ("y", "buffer") else bound_g)
+                                     for k, (e, _) in worst.items())
+                            failures += not ok
+                            text = "  ".join(f"{k} {e:.1e}" for k, (e, _) in worst.items())
+                            where = "" if ok else "  worst: " + max(worst.values())[1]
+                            print(f"{name:12s} {size:4d} {mode:8s} {precision:5s} seed {seed}: "
+                                  f"{'ok  ' if ok else 'FAIL'} {text}{where}", flush=True)
+    print(f"{failures} failures" if failures else "all agree")
+    sys.exit(failures > 0)
+
+
+if __name__ == "__main__":
+    main()
