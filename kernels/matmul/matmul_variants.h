@@ -1,0 +1,48 @@
+// What the files of this folder share. Not for callers.
+#pragma once
+
+#include <cstddef>
+#include <span>
+
+#include "kernels/base/thread_pool.h"
+#include "kernels/base/workspace.h"
+#include "kernels/matmul/matmul.h"
+
+namespace mono {
+
+// The problem that reaches a variant has its leading dimensions filled in and is checked. T is the
+// compute type: operands are rounded to it.
+#define MONO_MATMUL_VARIANT(name)                                                 \
+  size_t matmul_##name##_workspace(const MatmulProblem& problem, DType dtype);    \
+  template <class T, class A, class B, class Out>                                 \
+  void matmul_##name(const MatmulProblem& problem, const Matmul<A, B, Out>& args, \
+                     std::span<std::byte> workspace);
+MONO_MATMUL_VARIANT(reference)
+MONO_MATMUL_VARIANT(onednn)  // f32 and bf16
+#undef MONO_MATMUL_VARIANT
+
+// Whether oneDNN has a quick implementation for the problem.
+bool matmul_onednn_supports(const MatmulProblem& problem, DType dtype);
+
+// An element of an operand, rounded to the compute type T, in the type E it is computed with.
+template <class T, class E, class Source>
+E operand(Source value) {
+  if constexpr (std::is_same_v<T, bf16>)
+    return static_cast<E>(static_cast<Master<E>>(bf16(static_cast<float>(value))));
+  else
+    return static_cast<E>(value);
+}
+
+// Instantiations: (compute type, A, B, Out).
+#define MONO_MATMUL_FLOAT_INSTANCES(X) \
+  X(float, float, float, float)        \
+  X(bf16, float, float, float)         \
+  X(bf16, float, float, bf16)          \
+  X(bf16, float, bf16, float)          \
+  X(bf16, float, bf16, bf16)           \
+  X(bf16, bf16, float, float)          \
+  X(bf16, bf16, float, bf16)           \
+  X(bf16, bf16, bf16, float)           \
+  X(bf16, bf16, bf16, bf16)
+
+}  // namespace mono
