@@ -1,0 +1,144 @@
+#include "train/evaluate/inference.h"
+
+#include <algorithm>
+#include <array>
+#include <deque>
+#include <future>
+#include <map>
+
+#include "kernels/base/thread_pool.h"
+#include "nn/domain/adabn.h"
+#include "train/data/batch.h"
+#include "train/progress.h"
+
+namespace mono {
+namespace {
+
+// Images a batch where the statistics are given and the batch size decides nothing.
+constexpr size_t kImagesPerBatch = 32;
+
+using Batches = std::vector<std::vector<int>>;
+
+// What is forwarded with one set of statistics, in this order.
+struct Domain {
+  Batches groups;   // pass 1; empty where no statistics are to be computed first
+  Batches batches;  // pass 2
+};
+
+Batches cut(std::span<const int> sites) {
+  Batches batches;
+  for (size_t i = 0; i < sites.size(); i += kImagesPerBatch) {
+    const auto piece = sites.subspan(i, std::min(kImagesPerBatch, sites.size() - i));
+    batches.emplace_back(piece.begin(), piece.end());
+  }
+  return batches;
+}
+
+std::vector<Domain> plan_of(const RunSetup& setup, std::span<const int> sites,
+                            StatisticsMode mode) {
+  std::vector<int> sorted(sites.begin(), sites.end());
+  std::ranges::sort(sorted);
+  if (mode == StatisticsMode::running) return {{{}, cut(sorted)}};
+  std::map<int, std::vector<int>> by_experiment;
+  for (const int site : sorted)
+    by_experiment[setup.dataset.sites[static_cast<size_t>(site)].experiment].push_back(site);
+  std::vector<Domain> plan;
+  for (const auto& [experiment, images] : by_experiment) {
+    if (images.size() < 2)
+      fail(ErrorKind::data,
+           "{}: experiment {} has a single image to evaluate, too few for statistics of its own; "
+           "leave it out (data.experiments) or use --statistics running",
+           setup.dataset.root.string(), setup.dataset.experiments[static_cast<size_t>(experiment)]);
+    Batches groups = balanced_groups(images, static_cast<int>(setup.recipe.batch.group_size),
+                                     setup.recipe.seed, static_cast<uint32_t>(experiment));
+    if (mode == StatisticsMode::group)
+      plan.push_back({{}, std::move(groups)});
+    else
+      plan.push_back({std::move(groups), cut(images)});
+  }
+  return plan;
+}
+
+// Reads the batches of a plan in order, a few of them ahead of the network.
+class ReadAhead {
+ public:
+  ReadAhead(const RunSetup& setup, const std::vector<Domain>& plan)
+      : setup_(setup), depth_(static_cast<size_t>(setup.recipe.loader.workers)) {
+    for (const Domain& domain : plan) {
+      for (const auto& group : domain.groups) waiting_.push_back(&group);
+      for (const auto& batch : domain.batches) waiting_.push_back(&batch);
+    }
+  }
+
+  RawBatch next() {
+    while (!waiting_.empty() && reading_.size() < depth_ + 1) {
+      // With no workers the reading happens in get(), on this thread.
+      const auto policy = depth_ > 0 ? std::launch::async : std::launch::deferred;
+      reading_.push_back(std::async(policy, [this, sites = waiting_.front()] {
+        SerialRegion serial;  // the compute threads belong to the network
+        return read_batch(setup_, *sites);
+      }));
+      waiting_.pop_front();
+    }
+    MONO_CHECK(!reading_.empty(), "read beyond the plan");
+    RawBatch raw = reading_.front().get();
+    reading_.pop_front();
+    return raw;
+  }
+
+ private:
+  const RunSetup& setup_;
+  const size_t depth_;
+  std::deque<const std::vector<int>*> waiting_;
+  std::deque<std::future<RawBatch>> reading_;
+};
+
+}  // namespace
+
+void forward_images(const RunSetup& setup, const Model& model, std::span<const int> sites,
+                    StatisticsMode mode, const char* task, const VisitOutputs& visit) {
+  const std::vector<Domain> plan = plan_of(setup, sites, mode);
+  const BatchHead head = batch_head_at(setup.recipe, 1);
+  ReadAhead reader(setup, plan);
+  const int64_t passes = mode == StatisticsMode::experiment ? 2 : 1;
+  Progress progress(task, static_cast<int64_t>(sites.size()) * passes, "images");
+
+  auto forward = [&](std::span<const int> expected, const ForwardContext& context) {
+    const RawBatch raw = reader.next();
+    MONO_CHECK(std::ranges::equal(raw.sites, expected), "batches out of order");
+    const ModelOutput output =
+        model.forward(Variable(make_batch(setup, raw).images), context, head);
+    progress.advance(static_cast<int64_t>(expected.size()));
+    return output;
+  };
+  for (const Domain& domain : plan) {
+    NormStatistics own;
+    ForwardContext context;
+    context.norm.source =
+        mode == StatisticsMode::group ? NormPolicy::Source::batch : NormPolicy::Source::table;
+    context.norm.table = &model.running();
+    if (mode == StatisticsMode::experiment) {
+      own = NormStatistics(model.norms(), 1, model.running().mean().dtype());
+      domain_statistics(model.norms(), domain.groups, forward, own, 0);
+      context.norm.table = &own;
+    }
+    for (const std::vector<int>& batch : domain.batches) {
+      const std::array<int, 2> offsets = {0, static_cast<int>(batch.size())};
+      context.segments = {1, offsets.data()};
+      visit(batch, forward(batch, context));
+    }
+  }
+}
+
+std::vector<float> row_of(const Tensor& matrix, int image) {
+  const int columns = matrix.shape().back();
+  std::vector<float> row(static_cast<size_t>(columns));
+  dispatch_activation(matrix.dtype(), [&]<class T>() {
+    const T* from = matrix.data<T>() + int64_t{image} * columns;
+    std::transform(from, from + columns, row.begin(),
+                   [](T value) { return static_cast<float>(value); });
+  });
+  return row;
+}
+
+}  // namespace mono

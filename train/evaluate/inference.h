@@ -1,0 +1,29 @@
+// Forward passes over the images of a screen: read ahead by loader threads, normalised with the
+// statistics that were asked for, and handed on batch by batch.
+#pragma once
+
+#include <functional>
+#include <span>
+
+#include "models/model.h"
+#include "train/evaluate/statistics_mode.h"
+#include "train/setup.h"
+
+namespace mono {
+
+// One batch: sites (N) and what the model gave for them. Sites come grouped by experiment; within
+// a group their order is that of the pass, not of the disk.
+using VisitOutputs = std::function<void(std::span<const int> sites, const ModelOutput& output)>;
+
+// Forwards every one of `sites` (indices into Dataset::sites) exactly once past `visit`, without
+// augmentation. The result of an image depends on the set of `sites`, never on their order, on the
+// number of threads or loader workers. `task` names the work in the progress line on stderr.
+// Errors: data for an image that cannot be read (named), and for an experiment with one image
+// where its statistics are wanted.
+void forward_images(const RunSetup& setup, const Model& model, std::span<const int> sites,
+                    StatisticsMode mode, const char* task, const VisitOutputs& visit);
+
+// Row `image` of a packed (N, C) matrix of activations, in f32.
+std::vector<float> row_of(const Tensor& matrix, int image);
+
+}  // namespace mono
