@@ -12,10 +12,11 @@
 // rounded to bf16. Filters are reordered from KRSC into oneDNN's own blocking at each call.
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <unordered_map>
 
 #include "kernels/base/onednn.h"
 #include "kernels/base/thread_pool.h"
@@ -29,23 +30,28 @@ using dnnl::memory;
 
 // ---- primitives -------------------------------------------------------------------------------
 
+// Describing a primitive takes microseconds, making it (it is compiled then) a millisecond: so the
+// latter waits for the first use.
 struct Primitive {
-  dnnl::primitive run;
   memory::desc src, weights, dst, scratchpad;
+  memory::desc krsc, reorder_scratchpad;  // of the filter
+  bool quick = false;                     // not `ref`
+  dnnl::primitive run;
   dnnl::reorder reorder;  // of the filter: from KRSC to `weights`; wgrad: from `weights` to KRSC
-  memory::desc krsc, reorder_scratchpad;
-  std::string implementation;
+  std::function<dnnl::primitive()> make_run;
+  std::function<dnnl::reorder()> make_reorder;
 };
 
-template <class Description>
+template <class Convolution, class Description>
 void take(Primitive& primitive, const Description& description) {
   primitive.scratchpad = description.scratchpad_desc();
-  primitive.implementation = description.impl_info_str();
+  primitive.quick = !std::string(description.impl_info_str()).starts_with("ref");
+  primitive.make_run = [description] { return Convolution(description); };
 }
 
 // `images` images of the problem at once; throws dnnl::error where oneDNN has no implementation.
 template <class E>
-Primitive make_primitive(ConvPass pass, const ConvProblem& p, int images) {
+Primitive describe(ConvPass pass, const ConvProblem& p, int images) {
   using Tag = memory::format_tag;
   constexpr auto kType = onednn::kDataType<E>, kF32 = memory::data_type::f32;
   dnnl::engine& engine = onednn::engine();
@@ -66,76 +72,74 @@ Primitive make_primitive(ConvPass pass, const ConvProblem& p, int images) {
   result.src = x;
   result.dst = y;
   if (pass == ConvPass::fprop) {
-    take(result, forward);
-    result.run = dnnl::convolution_forward(forward);
+    take<dnnl::convolution_forward>(result, forward);
     result.weights = forward.weights_desc();
   } else if (pass == ConvPass::dgrad) {
     const dnnl::convolution_backward_data::primitive_desc backward(
         {kDirect, x_f32, w, y, strides, padding, padding}, attributes, engine, forward);
-    take(result, backward);
-    result.run = dnnl::convolution_backward_data(backward);
+    take<dnnl::convolution_backward_data>(result, backward);
     result.weights = backward.weights_desc();
     result.src = x_f32;  // dz leaves in float and is rounded once, by the epilogue
   } else {
     const dnnl::convolution_backward_weights::primitive_desc backward(
         {kDirect, x, w_f32, y, strides, padding, padding}, attributes, engine, forward);
-    take(result, backward);
-    result.run = dnnl::convolution_backward_weights(backward);
+    take<dnnl::convolution_backward_weights>(result, backward);
     result.weights = backward.diff_weights_desc();
   }
   const bool out = pass == ConvPass::wgrad;
   const dnnl::reorder::primitive_desc reorder(engine, out ? result.weights : result.krsc, engine,
                                               out ? result.krsc : result.weights, attributes);
-  result.reorder = dnnl::reorder(reorder);
+  result.make_reorder = [reorder] { return dnnl::reorder(reorder); };
   result.reorder_scratchpad = reorder.scratchpad_desc();
   return result;
 }
 
 // The cached primitive, or null where oneDNN has nothing better than its `ref` for the problem.
 template <class E>
-const Primitive* find_primitive(ConvPass pass, const ConvProblem& p, int images) {
+const Primitive* find_primitive(ConvPass pass, const ConvProblem& p, int images, bool make) {
   using Key = std::array<int, 10>;
   static std::mutex mutex;
   static std::map<Key, Primitive> cache;
   const Key key{static_cast<int>(pass), images, p.H, p.W, p.C, p.K, p.R, p.S, p.stride, p.pad};
+  onednn::engine();
   std::lock_guard lock(mutex);
   auto found = cache.find(key);
   if (found == cache.end()) {
-    Primitive made;
+    Primitive described;
     try {
-      made = make_primitive<E>(pass, p, images);
-    } catch (const dnnl::error&) {
-      made.implementation = "ref";
+      described = describe<E>(pass, p, images);
+    } catch (const dnnl::error&) {  // no implementation on this CPU: not quick
     }
-    found = cache.emplace(key, std::move(made)).first;
+    found = cache.emplace(key, std::move(described)).first;
   }
-  return found->second.implementation.starts_with("ref") ? nullptr : &found->second;
-}
-
-template <class E>
-const Primitive& primitive_for(ConvPass pass, const ConvProblem& p, int images) {
-  const Primitive* primitive = find_primitive<E>(pass, p, images);
-  MONO_CHECK(primitive, "oneDNN has no quick convolution for {} images of {}", images,
-             p.to_string());
-  return *primitive;
+  Primitive& primitive = found->second;
+  if (!primitive.quick) return nullptr;
+  if (make && !primitive.run) {
+    primitive.run = primitive.make_run();
+    primitive.reorder = primitive.make_reorder();
+  }
+  return &primitive;
 }
 
 // ---- units ------------------------------------------------------------------------------------
 
-// More images a call where an image is small: a call's cost is then shared.
+// More images a call where an image is small: a call's cost, above all wgrad's, is then shared.
 int most_images_per_chunk(const ConvProblem& p) {
   const int pixels = p.P() * p.Q();
-  return pixels > 128 ? 1 : pixels > 32 ? 2 : 4;
+  return pixels > 512 ? 1 : pixels > 128 ? 2 : 4;
 }
 
-// Chunks of equal size that never straddle two segments.
+// Chunks of equal size that never straddle two segments; at least four a segment, where it has as
+// many images, so that several threads find work.
 struct Chunks {
   Segments segments;
   int images;  // per chunk
 
   Chunks(const ConvProblem& p, const Segments& s) : segments(s), images(most_images_per_chunk(p)) {
-    for (int i = 0; i < s.count; ++i)
-      while ((s.end(i) - s.begin(i)) % images != 0) images /= 2;
+    for (int i = 0; i < s.count; ++i) {
+      const int size = s.end(i) - s.begin(i);
+      while (images > 1 && (size % images != 0 || size / images < 4)) images /= 2;
+    }
   }
   int64_t count() const { return first_of(segments.count); }
   int64_t first_of(int segment) const {
@@ -167,8 +171,11 @@ struct Scratch {
   float* dw_chunk;  // per worker
   float* dw;        // (K,R,S,C)
 
-  Scratch(ConvPass pass, const ConvProblem& p, int images, Workspace& work)
-      : primitive(&primitive_for<E>(pass, p, images)) {
+  // `make`: whether the primitive is to be run, or only the scratch measured.
+  Scratch(ConvPass pass, const ConvProblem& p, int images, Workspace& work, bool make)
+      : primitive(find_primitive<E>(pass, p, images, make)) {
+    MONO_CHECK(primitive, "oneDNN has no quick convolution for {} images of {}", images,
+               p.to_string());
     const int workers = num_threads();
     const int64_t filter_size = int64_t{p.K} * p.R * p.S * p.C;
     x_size = int64_t{images} * p.H * p.W * p.C;
@@ -262,7 +269,7 @@ template <class T, class E>
 void fprop(const ConvProblem& p, const ConvFprop<T>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
   Workspace work("conv2d_fprop", workspace);
-  const Scratch<E> scratch(ConvPass::fprop, p, chunks.images, work);
+  const Scratch<E> scratch(ConvPass::fprop, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels = int64_t{chunks.images} * p.P() * p.Q();
   pack_filter<T>(p, args.w, scratch);
@@ -324,7 +331,7 @@ template <class T, class GradT, class E>
 void dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
   Workspace work("conv2d_dgrad", workspace);
-  const Scratch<E> scratch(ConvPass::dgrad, p, chunks.images, work);
+  const Scratch<E> scratch(ConvPass::dgrad, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels_in = int64_t{chunks.images} * p.H * p.W;
   const int64_t pixels = int64_t{chunks.images} * p.P() * p.Q();
@@ -354,7 +361,7 @@ template <class T, class E>
 void wgrad(const ConvProblem& p, const ConvWgrad<T>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
   Workspace work("conv2d_wgrad", workspace);
-  const Scratch<E> scratch(ConvPass::wgrad, p, chunks.images, work);
+  const Scratch<E> scratch(ConvPass::wgrad, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels = int64_t{chunks.images} * p.P() * p.Q();
   const int64_t dw_size = scratch.dw_size;
@@ -406,9 +413,10 @@ bool in_bf16() {
 }  // namespace
 
 bool conv2d_onednn_supports(ConvPass pass, const ConvProblem& p, DType dtype) {
-  if (dtype == DType::bf16 && has_quick_bf16()) return find_primitive<bf16>(pass, p, 1) != nullptr;
+  if (dtype == DType::bf16 && has_quick_bf16())
+    return find_primitive<bf16>(pass, p, 1, false) != nullptr;
   return (dtype == DType::f32 || dtype == DType::bf16) &&
-         find_primitive<float>(pass, p, 1) != nullptr;
+         find_primitive<float>(pass, p, 1, false) != nullptr;
 }
 
 size_t conv2d_onednn_workspace(ConvPass pass, const ConvProblem& p, DType dtype, int) {
@@ -417,9 +425,9 @@ size_t conv2d_onednn_workspace(ConvPass pass, const ConvProblem& p, DType dtype,
     if (p.N % images != 0) continue;
     Workspace work;
     if (dtype == DType::bf16 && has_quick_bf16())
-      Scratch<bf16>(pass, p, images, work);
+      Scratch<bf16>(pass, p, images, work, false);
     else
-      Scratch<float>(pass, p, images, work);
+      Scratch<float>(pass, p, images, work, false);
     most = std::max(most, work.used());
   }
   return most;
