@@ -1,0 +1,58 @@
+// One optimiser step, from uint8 groups to new weights.
+//
+//   for every group g of the step:
+//     images, targets  <- augmentation of what the loader read              (train/data/batch.h)
+//     y, batch         <- model(images), batch norm on the group's own statistics, on a tape
+//     loss             <- CE(y, target) + weight * CE(batch, experiment)
+//     leaf g           <- d loss / d parameters                             (Tape::backward)
+//   gradient           <- ((leaf 0 + leaf 1) + (leaf 2 + leaf 3)) + ...      (GradientTree)
+//   SGD with gradient / groups;  running statistics <- mean over the groups, in order
+//
+// The batch head hangs on the embedding behind detach (a probe) or gradient reversal.
+// Source: RxRx1 section 4.1, Fig. 5; specs A5.
+#pragma once
+
+#include "nn/optim/schedule.h"
+#include "nn/optim/sgd.h"
+#include "runtime/gradient_tree.h"
+#include "train/data/loader.h"
+
+namespace mono {
+
+// What a step reports. Means over its images; accuracies count where the largest logit meets the
+// largest target.
+struct StepFigures {
+  double loss = 0;         // of both heads, as it is minimised (the batch head's with its weight)
+  double target_loss = 0;  // of the main head
+  double batch_loss = 0;   // of the batch head, without its weight
+  double accuracy = 0, batch_accuracy = 0;
+  double gradient_norm = 0;  // of the mean gradient
+  double learning_rate = 0;
+};
+
+class TrainStep {
+ public:
+  // Both must outlive this.
+  TrainStep(const RunSetup& setup, Model& model);
+
+  // Takes batch.groups groups from the loader and updates weights, momentum and running
+  // statistics. `step` counts from 0 over all epochs. Error(diverged) names the step and the first
+  // layer that is not finite; the weights are then those before the step.
+  StepFigures run(int64_t step, Loader& loader);
+
+  const Tensor& momentum() const { return optimiser_.momentum(); }
+  int64_t total_steps() const { return schedule_.total_steps; }
+
+ private:
+  void run_group(int group, const Batch& batch, const BatchHead& head, StepFigures& figures);
+  void check_finite(int64_t step, const StepFigures& figures, const Tensor& gradient) const;
+
+  const RunSetup& setup_;
+  Model& model_;
+  Sgd optimiser_;
+  LearningRateSchedule schedule_;
+  GradientTree tree_;
+  NormStatistics group_statistics_;  // a row a group
+};
+
+}  // namespace mono
