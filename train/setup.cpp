@@ -114,6 +114,9 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
       fail(ErrorKind::data, "{}: no readable image is left to {} (`data check` lists the damage)",
            data.string(), setup->split.train.empty() ? "train on" : "test on");
   }
+  setup->normalisation =
+      normalisation_statistics(setup->dataset, *setup->images, setup->split.train,
+                               recipe.data.normalisation, recipe.data.std);
   return setup;
 }
 

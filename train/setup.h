@@ -11,6 +11,7 @@
 #include "models/registry.h"
 #include "train/data/dataset.h"
 #include "train/data/image_source.h"
+#include "train/data/normalisation.h"
 #include "train/data/split.h"
 #include "train/recipe.h"
 
@@ -22,14 +23,6 @@ struct LeftOut {
   std::string reason;  // names the file
 };
 
-// Fixed normalisation (all of Table 5 but `self`): rows of mean and 1 / std in units of pixels/255,
-// one for each experiment, plate, or for all; every site points at its row.
-struct FixedNormalisation {
-  std::vector<int> row_of_site;      // empty: self-standardisation, nothing is fixed
-  std::vector<float> mean, inv_std;  // (rows, channels)
-  explicit operator bool() const { return !row_of_site.empty(); }
-};
-
 struct RunSetup {
   Recipe recipe;
   Dataset dataset;
@@ -39,7 +32,7 @@ struct RunSetup {
 
   std::vector<int> channels;             // of the images, from 0
   int crop = 0;                          // side of the network's input
-  FixedNormalisation normalisation;      // empty: self
+  NormalisationStats normalisation;      // without values: self
   DType precision = DType::f32;          // of activations
   int classes = 0;                       // of the main head
   std::vector<std::string> class_names;  // [class]; siRNA names, or experiments as the target

@@ -4,15 +4,15 @@ namespace mono {
 namespace {
 
 PlaneScale scale_of(const RunSetup& setup, const RawBatch& raw) {
-  const FixedNormalisation& fixed = setup.normalisation;
-  if (!fixed) return self_standardisation(raw.planes, raw.values, setup.crop);
-  const size_t channels = setup.channels.size();
+  if (setup.normalisation.values.empty())
+    return self_standardisation(raw.planes, raw.values, setup.crop);
   PlaneScale scale;
-  for (const int site : raw.sites) {
-    const size_t row = static_cast<size_t>(fixed.row_of_site[static_cast<size_t>(site)]) * channels;
-    scale.mean.insert(scale.mean.end(), &fixed.mean[row], &fixed.mean[row] + channels);
-    scale.inv_std.insert(scale.inv_std.end(), &fixed.inv_std[row], &fixed.inv_std[row] + channels);
-  }
+  for (const int site : raw.sites)
+    for (const int channel : setup.channels) {
+      const MeanStd& of = setup.normalisation.of(site, channel);
+      scale.mean.push_back(static_cast<float>(of.mean / 255));
+      scale.inv_std.push_back(static_cast<float>(1 / (of.std / 255 + 1e-8)));
+    }
   return scale;
 }
 
