@@ -26,8 +26,9 @@ int run_data_stats(const StatsOptions& options);  // 0; damaged files are left o
 struct MontageOptions {
   std::filesystem::path data;
   std::filesystem::path out;       // a .png outside of `data`
-  std::vector<std::string> sirna;  // rows: these siRNAs; empty: one row, the negative control
+  std::vector<std::string> sirna;  // rows: these siRNAs; empty: a row a cell type, untreated wells
   int tile = 256;                  // pixels per tile
+  int columns = 6;                 // at most so many experiments a row
 };
 int run_data_montage(const MontageOptions& options);
 

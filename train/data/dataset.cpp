@@ -21,11 +21,11 @@ const char* name_of(WellType type) {
 const char* name_of(Layout layout) {
   switch (layout) {
     case Layout::images:
-      return "images/EXP";
+      return "rxrx";
     case Layout::train_test:
-      return "{train,test}/EXP";
+      return "kaggle";
     case Layout::flat:
-      return "EXP";
+      return "flat";
     case Layout::none:
       return "none";
   }
@@ -35,7 +35,7 @@ const char* name_of(Layout layout) {
 const char* name_of(TableForm form) {
   switch (form) {
     case TableForm::rxrx:
-      return "rxrx.ai";
+      return "rxrx";
     case TableForm::kaggle:
       return "kaggle";
     case TableForm::kaggle_names:

@@ -1,0 +1,254 @@
+#include "train/data/check.h"
+
+#include "kernels/base/error.h"
+#include "kernels/base/thread_pool.h"
+#include "train/data/png.h"
+#include "train/data/progress.h"
+#include "train/hash.h"
+#include "train/json_writer.h"
+
+#include <algorithm>
+#include <set>
+#include <tuple>
+#include <unordered_map>
+
+namespace mono {
+namespace {
+
+// One file, looked at.
+struct FileFinding {
+  const char* kind = nullptr;  // nullptr: nothing wrong
+  std::string message;         // without the file's name
+  bool decoded = false;
+  uint64_t hash = 0;  // of the pixels
+};
+
+FileFinding look_at(const Dataset& dataset, const Site& site, int channel, bool quick) {
+  FileFinding finding;
+  try {
+    const auto bytes = read_png_file(dataset.path_of(site, channel), "");
+    const int size = dataset.image_size;
+    const PngInfo expected{size, size, dataset.channels_on_disk == 3 ? 3 : 1};
+    if (quick) {
+      if (png_header(bytes, "") == expected) return finding;
+      // Not as expected: decode for the message.
+    }
+    std::vector<uint8_t> pixels(expected.bytes());
+    decode_png(bytes, "", expected, pixels.data());
+    finding.decoded = true;
+    finding.hash = hash64(pixels.data(), pixels.size());
+    const bool constant =
+        std::all_of(pixels.begin(), pixels.end(), [&](uint8_t p) { return p == pixels.front(); });
+    if (constant) {
+      finding.kind = "constant";
+      finding.message = fmt::format(
+          "all {} pixels are {}: nothing was imaged or written; replace the file or leave the well "
+          "out of the table",
+          pixels.size(), pixels.front());
+    }
+  } catch (const PngError& e) {
+    finding.kind = name_of(e.fault());
+    finding.message = std::string(e.what()).substr(2);  // behind ": "
+  }
+  return finding;
+}
+
+// Files of a site: channels, or one RGB file.
+int files_per_site(const Dataset& dataset) {
+  return dataset.channels_on_disk == 3 ? 1 : dataset.channels_on_disk;
+}
+
+using WellKey = std::tuple<int, int, std::string>;
+WellKey well_of(const Site& site) {
+  return {site.experiment, site.plate, site.well};
+}
+
+// Wells of which at least one image exists.
+std::set<WellKey> imaged_wells(const Dataset& dataset) {
+  std::set<WellKey> wells;
+  for (const Site& site : dataset.sites)
+    if (site.channels_present != 0) wells.insert(well_of(site));
+  return wells;
+}
+
+void add_image_problem(const Dataset& dataset, const Site& site, int channel, const char* kind,
+                       const std::string& message, CheckReport& report) {
+  const std::string file = dataset.file_of(site, channel);
+  const std::string& table = dataset.tables[static_cast<size_t>(site.table)];
+  report.problems.push_back(
+      {kind, file, site.row, fmt::format("{}: {} ({}:{})", file, message, table, site.row)});
+}
+
+// What the tables say as a whole.
+void check_tables(const Dataset& dataset, CheckReport& report) {
+  if (dataset.sites.empty()) return;
+  const std::string& table = dataset.tables.front();
+  const bool images = std::any_of(dataset.sites.begin(), dataset.sites.end(),
+                                  [](const Site& s) { return s.channels_present != 0; });
+  if (!images)
+    report.problems.push_back(
+        {"no-images", ".", 0,
+         fmt::format("{}: no image of any site was found; expected are images/EXP/PlateP/"
+                     "WELL_sS_wC.png, train/EXP/..., test/EXP/... or EXP/...",
+                     report.root)});
+  const bool controls = std::any_of(dataset.sites.begin(), dataset.sites.end(),
+                                    [](const Site& s) { return s.is_control(); });
+  if (!controls)
+    report.problems.push_back(
+        {"no-controls", table, 0,
+         fmt::format("{}: no row is a control (well_type positive_control or negative_control); "
+                     "add them (Kaggle: train_controls.csv and test_controls.csv)",
+                     table)});
+  // RxRx1's own numbering stands for itself, so a part of RxRx1 may have gaps; another screen may
+  // not: classes that never occur would be learnt as outputs.
+  std::vector<int> gaps;
+  for (int id = 0; id < dataset.num_classes; ++id)
+    if (dataset.class_names[static_cast<size_t>(id)].empty()) gaps.push_back(id);
+  if (!gaps.empty() && dataset.num_classes != kRxrxClasses && dataset.form == TableForm::rxrx)
+    report.problems.push_back(
+        {"label-gap", table, 0,
+         fmt::format("{}: {} of the classes 0 to {} have no row, the first is sirna_id {}; number "
+                     "the siRNAs without gaps",
+                     table, gaps.size(), dataset.num_classes - 1, gaps.front())});
+}
+
+}  // namespace
+
+void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
+  const std::set<WellKey> imaged = imaged_wells(dataset);
+  const int files = files_per_site(dataset);
+  std::unordered_map<uint64_t, std::pair<size_t, int>> seen;  // pixels -> first site and channel
+  std::vector<size_t> sites;
+  for (size_t i = 0; i < dataset.sites.size(); ++i) {
+    const Site& site = dataset.sites[i];
+    report.complete_sites += dataset.complete(static_cast<int>(i)) ? 1 : 0;
+    report.unlabelled_sites += site.sirna_id < 0 ? 1 : 0;
+    if (imaged.contains(well_of(site))) {
+      sites.push_back(i);
+    } else {
+      ++report.absent_sites;
+      ++report.absent_by_experiment[dataset.experiments[static_cast<size_t>(site.experiment)]];
+    }
+  }
+  Progress progress("checking sites", static_cast<int64_t>(sites.size()));
+  constexpr size_t kChunk = 64;
+  std::vector<FileFinding> findings(kChunk * static_cast<size_t>(files));
+  for (size_t begin = 0; begin < sites.size(); begin += kChunk) {
+    const size_t count = std::min(kChunk, sites.size() - begin);
+    parallel_for(static_cast<int64_t>(count) * files, [&](int64_t unit, int) {
+      const Site& site = dataset.sites[sites[begin + static_cast<size_t>(unit / files)]];
+      const int channel = static_cast<int>(unit % files);
+      FileFinding& finding = findings[static_cast<size_t>(unit)];
+      finding = {};
+      if (site.channels_present >> channel & 1)
+        finding = look_at(dataset, site, channel, quick);
+      else
+        finding = {"missing",
+                   "is missing; copy or download it again, or leave the well out of the "
+                   "table",
+                   false, 0};
+    });
+    for (size_t u = 0; u < count * static_cast<size_t>(files); ++u) {
+      const size_t index = sites[begin + u / static_cast<size_t>(files)];
+      const Site& site = dataset.sites[index];
+      const int channel = static_cast<int>(u % static_cast<size_t>(files));
+      FileFinding& finding = findings[u];
+      report.images_checked += (site.channels_present >> channel & 1);
+      if (finding.decoded && finding.kind == nullptr) {
+        const auto [first, fresh] = seen.emplace(finding.hash, std::pair(index, channel));
+        if (!fresh) {
+          const auto& [other, other_channel] = first->second;
+          finding.kind = "duplicate-image";
+          finding.message = fmt::format("shows the same picture as {}; one of them is mislabelled",
+                                        dataset.file_of(dataset.sites[other], other_channel));
+        }
+      }
+      if (finding.kind == nullptr) continue;
+      add_image_problem(dataset, site, channel, finding.kind, finding.message, report);
+      if (dataset.complete(static_cast<int>(index)) &&
+          (report.faulty_sites.empty() || report.faulty_sites.back() != static_cast<int>(index)))
+        report.faulty_sites.push_back(static_cast<int>(index));
+    }
+    progress.advance(static_cast<int64_t>(count));
+  }
+}
+
+CheckReport check_dataset(const std::filesystem::path& path, bool quick) {
+  CheckReport report;
+  const Dataset dataset = open_dataset(path, report.problems, report.notes);
+  report.root = path.string();
+  report.layout = name_of(dataset.layout);
+  report.form = name_of(dataset.form);
+  report.sites = static_cast<int>(dataset.sites.size());
+  check_tables(dataset, report);
+  check_images(dataset, quick, report);
+  return report;
+}
+
+std::vector<std::string> drop_faulty_sites(Dataset& dataset) {
+  CheckReport report;
+  check_images(dataset, false, report);
+  std::vector<std::string> dropped;
+  for (const int i : report.faulty_sites) {
+    Site& site = dataset.sites[static_cast<size_t>(i)];
+    site.channels_present = 0;
+    dropped.push_back(site.site_id);
+  }
+  return dropped;
+}
+
+std::string check_text(const CheckReport& report) {
+  std::string text;
+  const auto line = [&text](const std::string& s) { (text += s) += '\n'; };
+  line(fmt::format("screen           {}", report.root));
+  line(fmt::format("layout, table    {}, {}", report.layout, report.form));
+  line(fmt::format("sites            {}", report.sites));
+  line(fmt::format("complete sites   {}", report.complete_sites));
+  line(fmt::format("absent sites     {} (wells of which no image exists)", report.absent_sites));
+  for (const auto& [experiment, count] : report.absent_by_experiment)
+    line(fmt::format("  {:<14} {}", experiment, count));
+  if (report.unlabelled_sites > 0)
+    line(fmt::format("unlabelled sites {} (without a sirna)", report.unlabelled_sites));
+  line(fmt::format("images checked   {}", report.images_checked));
+  for (const std::string& note : report.notes) line("note: " + note);
+  std::map<std::string, int> kinds;
+  for (const Problem& p : report.problems) ++kinds[p.kind];
+  std::string summary;
+  for (const auto& [kind, count] : kinds)
+    summary += fmt::format("{}{} {}", summary.empty() ? "" : ", ", count, kind);
+  line(report.problems.empty()
+           ? "problems         none"
+           : fmt::format("problems         {} ({})", report.problems.size(), summary));
+  for (const Problem& p : report.problems) line("  " + p.message);
+  return text;
+}
+
+std::string check_json(const CheckReport& report) {
+  JsonWriter json;
+  json.begin_object()
+      .field("format_version", 1)
+      .field("root", report.root)
+      .field("layout", report.layout)
+      .field("table", report.form)
+      .field("sites", report.sites)
+      .field("complete_sites", report.complete_sites)
+      .field("absent_sites", report.absent_sites)
+      .field("unlabelled_sites", report.unlabelled_sites)
+      .field("images_checked", report.images_checked);
+  json.key("absent_by_experiment").begin_object();
+  for (const auto& [experiment, count] : report.absent_by_experiment) json.field(experiment, count);
+  json.end_object().key("problems").begin_array();
+  for (const Problem& p : report.problems)
+    json.begin_object()
+        .field("kind", p.kind)
+        .field("file", p.file)
+        .field("row", p.row)
+        .field("message", p.message)
+        .end_object();
+  json.end_array().key("notes").begin_array();
+  for (const std::string& note : report.notes) json.value(note);
+  json.end_array().end_object();
+  return json.take();
+}
+
+}  // namespace mono

@@ -1,0 +1,41 @@
+// `data check`: everything that is missing, damaged or mislabelled in a screen, by file and row,
+// before an hour is spent on it.
+#pragma once
+
+#include "train/data/dataset.h"
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace mono {
+
+struct CheckReport {
+  std::string root, layout, form;
+  int sites = 0;           // rows of the tables (Kaggle: two a row)
+  int complete_sites = 0;  // all channels on disk
+  int absent_sites = 0;    // sites of wells of which no image exists
+  int unlabelled_sites = 0;
+  int64_t images_checked = 0;
+  std::map<std::string, int> absent_by_experiment;
+  std::vector<Problem> problems;   // tables, then tree, then images by site
+  std::vector<std::string> notes;  // unusual, not wrong
+  std::vector<int> faulty_sites;   // complete sites with a damaged or mislabelled image, ascending
+};
+
+// Checks the images of an open screen, in parallel: files missing from a well that has others;
+// every file decoded with all checks of train/data/png.h (quick: signature and header only);
+// constant images; two files with the same picture. `report` receives the result.
+void check_images(const Dataset& dataset, bool quick, CheckReport& report);
+
+// Tables, tree and images of the screen at `path`. Throws Error(data) only if no table can be read.
+CheckReport check_dataset(const std::filesystem::path& path, bool quick = false);
+
+// data.on_bad_image = drop: checks every image and marks sites with a faulty one as not complete,
+// so that no split contains them. Returns their site ids, for the report of the run.
+std::vector<std::string> drop_faulty_sites(Dataset& dataset);
+
+std::string check_text(const CheckReport& report);
+std::string check_json(const CheckReport& report);
+
+}  // namespace mono

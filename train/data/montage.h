@@ -1,0 +1,41 @@
+// A faux-colour picture of a screen, for a person to look at: composites of one site per
+// experiment, a row per cell type (or per siRNA), and below them the channels of one site.
+//
+// Colours and ranges are those of rxrx1-utils (Recursion): channel c shows x / hi_c, clipped at 1,
+// times its colour; a composite is the sum over channels, clipped.
+#pragma once
+
+#include "train/data/dataset.h"
+#include "train/data/image_source.h"
+#include "train/data/png.h"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace mono {
+
+struct Picture {
+  int width = 0, height = 0;
+  std::vector<uint8_t> rgb;  // (H,W,3)
+  PngInfo info() const { return {width, height, 3}; }
+};
+
+// Composite of channels (from 0) of planes (n,H,W), as (H,W,3).
+std::vector<uint8_t> faux_colour(const uint8_t* planes, const std::vector<int>& channels,
+                                 size_t pixels);
+
+// Text in a fixed font of 6 x 9 pixels a character, times `scale`; clipped at the border.
+void draw_text(Picture& picture, int x, int y, int scale, const std::string& text);
+
+struct MontageLayout {
+  std::vector<std::string> sirna;  // rows; empty: a row per cell type, of negative controls
+  int tile = 256;                  // pixels
+  int columns = 6;                 // at most so many experiments a row
+};
+
+// Throws Error(usage) for a siRNA that the screen lacks, Error(data) where no site is complete.
+Picture draw_montage(const Dataset& dataset, const ImageSource& images,
+                     const MontageLayout& layout);
+
+}  // namespace mono
