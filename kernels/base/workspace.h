@@ -10,10 +10,10 @@
 
 namespace mono {
 
-class Workspace {
+class WorkspaceLayout {
  public:
-  Workspace() = default;  // measures only: take() returns null
-  Workspace(const char* operation, std::span<std::byte> bytes)
+  WorkspaceLayout() = default;  // measures only: take() returns null
+  WorkspaceLayout(const char* operation, std::span<std::byte> bytes)
       : operation_(operation), bytes_(bytes) {
     MONO_CHECK(reinterpret_cast<uintptr_t>(bytes.data()) % 64 == 0,
                "{}: the workspace is not 64-byte aligned", operation);

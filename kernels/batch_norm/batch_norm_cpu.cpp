@@ -39,7 +39,7 @@ template <class M>
 struct BackwardTables {  // of the workspace
   M *scale, *shift, *b, *c, *partial;
 
-  BackwardTables(Workspace& workspace, int segments, int C, int64_t units) {
+  BackwardTables(WorkspaceLayout& workspace, int segments, int C, int64_t units) {
     const int64_t table = int64_t{segments} * C;
     scale = workspace.take<M>(table);
     shift = workspace.take<M>(table);
@@ -104,7 +104,7 @@ std::string BatchNormProblem::to_string() const {
 size_t batch_norm_workspace_bytes(const BatchNormProblem& problem, DType dtype, int segments) {
   const int64_t pixels = int64_t{problem.N} * problem.H * problem.W;
   const int64_t units = PixelUnits::most(pixels, problem.C, segments);
-  Workspace moments, backward;
+  WorkspaceLayout moments, backward;
   if (dtype == DType::f64) {
     moments.take<double>(units * 3 * problem.C);
     BackwardTables<double>(backward, segments, problem.C, units);
@@ -123,7 +123,7 @@ void batch_norm_moments(const BatchNormProblem& problem, const T* x, Segments se
   const PixelUnits units = units_of("batch_norm_moments", problem, segments);
   const int C = problem.C;
   const int64_t ldx = pitch_x(problem), row = ld ? ld : C;
-  M* partial = Workspace("batch_norm_moments", workspace).take<M>(units.count() * 3 * C);
+  M* partial = WorkspaceLayout("batch_norm_moments", workspace).take<M>(units.count() * 3 * C);
   parallel_for(units.count(), [&](int64_t index, int) {
     const PixelUnit unit = units.at(index);
     MONO_SIMD(batch_norm_moments_unit<T>(unit.end - unit.begin, C, x + unit.begin * ldx, ldx,
@@ -172,7 +172,7 @@ void batch_norm_backward(const BatchNormProblem& problem, const BatchNormBackwar
   const PixelUnits units = units_of("batch_norm_backward", problem, args.segments);
   const int C = problem.C;
   const int64_t ldx = pitch_x(problem), ldy = pitch_y(problem);
-  Workspace memory("batch_norm_backward", workspace);
+  WorkspaceLayout memory("batch_norm_backward", workspace);
   const BackwardTables<Master<T>> tables(memory, args.segments.count, C, units.count());
   batch_norm_fold(args.segments.count, C, problem.eps, args.gamma, args.beta, args.mean,
                   args.variance, args.ld, tables.scale, tables.shift);

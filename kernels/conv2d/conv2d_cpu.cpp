@@ -87,7 +87,7 @@ struct FpropScratch {
   M* y;       // per worker: (rows, Q, K_padded)
   MomentsUnits moments;
 
-  FpropScratch(const ConvProblem& p, Workspace& work)
+  FpropScratch(const ConvProblem& p, WorkspaceLayout& work)
       : units(p.P(), rows_per_unit(p.P(), std::max(int64_t{p.stride} * p.W * p.C,
                                                    int64_t{p.Q()} * gemm_padded(p.K)))),
         K_padded(gemm_padded(p.K)) {
@@ -119,7 +119,7 @@ template <class T>
 void conv2d_reference_fprop(const ConvProblem& p, const ConvFprop<T>& args,
                             std::span<std::byte> workspace) {
   using M = Master<T>;
-  Workspace work("conv2d_fprop", workspace);
+  WorkspaceLayout work("conv2d_fprop", workspace);
   const FpropScratch<T> scratch(p, work);
   const RowUnits& units = scratch.units;
   const int P = p.P(), Q = p.Q(), K_padded = scratch.K_padded;
@@ -199,7 +199,7 @@ struct DgradScratch {
   M* dz;      // per worker: (rows, W, C_padded)
   SumUnits sums;
 
-  DgradScratch(const ConvProblem& p, Workspace& work)
+  DgradScratch(const ConvProblem& p, WorkspaceLayout& work)
       : units(p.H, rows_per_unit(p.H, std::max(int64_t{p.Q()} * p.K / p.stride,
                                                int64_t{p.W} * gemm_padded(p.C)))),
         C_padded(gemm_padded(p.C)),
@@ -259,7 +259,7 @@ template <class T, class GradT>
 void conv2d_reference_dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args,
                             std::span<std::byte> workspace) {
   using M = Master<T>;
-  Workspace work("conv2d_dgrad", workspace);
+  WorkspaceLayout work("conv2d_dgrad", workspace);
   const DgradScratch<T> scratch(p, work);
   const RowUnits& units = scratch.units;
   const GradientWindow& columns = scratch.columns;
@@ -317,7 +317,7 @@ struct WgradScratch {
   M* g;   // per worker: (rows, width, K_block), zero beyond Q
   M* dw;  // per worker: (R,S,C_block,K_block)
 
-  WgradScratch(const ConvProblem& p, Workspace& work)
+  WgradScratch(const ConvProblem& p, WorkspaceLayout& work)
       : C_block(std::min(kFilterBlockC, p.C)),
         K_block(std::min(kFilterBlockK, gemm_padded(p.K))),
         C_blocks((p.C + C_block - 1) / C_block),
@@ -342,7 +342,7 @@ template <class T>
 void conv2d_reference_wgrad(const ConvProblem& p, const ConvWgrad<T>& args,
                             std::span<std::byte> workspace) {
   using M = Master<T>;
-  Workspace work("conv2d_wgrad", workspace);
+  WorkspaceLayout work("conv2d_wgrad", workspace);
   const WgradScratch<T> scratch(p, work);
   const int P = p.P(), Q = p.Q(), C_block = scratch.C_block, K_block = scratch.K_block;
   const int z_width = p.W + 2 * p.pad;
@@ -403,7 +403,7 @@ void conv2d_reference_wgrad(const ConvProblem& p, const ConvWgrad<T>& args,
 
 size_t conv2d_reference_workspace(ConvPass pass, const ConvProblem& problem, DType dtype, int) {
   return dispatch_activation(dtype, [&]<class T>() {
-    Workspace work;
+    WorkspaceLayout work;
     if (pass == ConvPass::fprop) FpropScratch<T>(problem, work);
     if (pass == ConvPass::dgrad) DgradScratch<T>(problem, work);
     if (pass == ConvPass::wgrad) WgradScratch<T>(problem, work);

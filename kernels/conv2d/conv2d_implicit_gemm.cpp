@@ -33,12 +33,12 @@ struct RowsSpace {
   int64_t worker_bytes;
 };
 
-RowsSpace take_rows(Workspace& work, const RowsProblem& rows, const Level& level, int N,
+RowsSpace take_rows(WorkspaceLayout& work, const RowsProblem& rows, const Level& level, int N,
                     int segments) {
   RowsSpace space{};
   space.filter = work.take<Word>(filter_words(rows));
   space.partials = work.take<float>(max_units(rows, N, segments) * partial_floats(rows));
-  Workspace one;
+  WorkspaceLayout one;
   take_rows_scratch(one, rows, level);
   space.worker_bytes = int64_t(one.used());
   space.worker = work.take<std::byte>(space.worker_bytes * num_threads());
@@ -60,8 +60,8 @@ void for_each_unit(const RowsProblem& rows, const Level& level, const RowsSpace&
       if (in_segment < count) break;
       in_segment -= count;
     }
-    Workspace mine("conv2d", {space.worker + worker * space.worker_bytes,
-                              static_cast<size_t>(space.worker_bytes)});
+    WorkspaceLayout mine("conv2d", {space.worker + worker * space.worker_bytes,
+                                    static_cast<size_t>(space.worker_bytes)});
     const RowsScratch scratch = take_rows_scratch(mine, rows, level);
     RowsUnit unit = rows_unit(rows, int(in_segment), segments.begin(s), segments.end(s));
     unit.a = scratch.a;
@@ -145,7 +145,7 @@ GradientSource<T> separate_prologue(const Kernels<T>& kernels, const ConvProblem
   return {g, problem.K};
 }
 
-// Workspace of the separate prologue, elements. Counted whether or not a caller needs it.
+// WorkspaceLayout of the separate prologue, elements. Counted whether or not a caller needs it.
 int64_t gradient_elements(const ConvProblem& problem, const RowsProblem& rows) {
   if (rows.layout == ALayout::pointwise) return 0;
   return int64_t(problem.N) * problem.P() * problem.Q() * problem.K;
@@ -209,7 +209,7 @@ struct WgradSpace {
   int64_t z_pitch, tile_pitch;
 };
 
-WgradSpace take_wgrad(Workspace& work, const ConvProblem& problem, const WgradPlan& plan,
+WgradSpace take_wgrad(WorkspaceLayout& work, const ConvProblem& problem, const WgradPlan& plan,
                       const Level& level) {
   WgradSpace space{};
   if (level.packs_gradient)
@@ -263,7 +263,7 @@ size_t workspace_bytes(ConvPass pass, const ConvProblem& problem, DType dtype, i
              problem.to_string(), name_of(dtype));
   const Level level =
       dtype == DType::f32 ? level_of(*kernels<float>()) : level_of(*kernels<bf16>());
-  Workspace work;
+  WorkspaceLayout work;
   if (pass == ConvPass::fprop) {
     take_rows(work, plan_fprop(problem, level), level, problem.N, segments);
     return work.used();
@@ -271,7 +271,7 @@ size_t workspace_bytes(ConvPass pass, const ConvProblem& problem, DType dtype, i
   if (pass == ConvPass::wgrad) {
     size_t largest = 0;  // the plan depends on whether there is a prologue
     for (const bool prologue : {false, true}) {
-      Workspace one;
+      WorkspaceLayout one;
       take_wgrad(one, problem, plan_wgrad(problem, prologue, level), level);
       largest = std::max(largest, one.used());
     }
@@ -280,7 +280,7 @@ size_t workspace_bytes(ConvPass pass, const ConvProblem& problem, DType dtype, i
   size_t largest = 0;
   int64_t gradient = 0;
   for_each_class(problem, level, [&](const TapClass&, const RowsProblem& rows) {
-    Workspace one;
+    WorkspaceLayout one;
     take_rows(one, rows, level, problem.N, segments);
     largest = std::max(largest, one.used());
     gradient = std::max(gradient, gradient_elements(problem, rows));
@@ -293,7 +293,7 @@ void fprop(const ConvProblem& problem, const ConvFprop<T>& args, std::span<std::
   const Kernels<T>& k = *kernels<T>();
   const Level level = level_of(k);
   const RowsProblem rows = plan_fprop(problem, level);
-  Workspace work("conv2d", workspace);
+  WorkspaceLayout work("conv2d", workspace);
   const RowsSpace space = take_rows(work, rows, level, problem.N, args.segments.count);
   pack_filter(k, fprop_filter(problem, rows, args.w, space.filter));
   const bool moments = args.moments.mean != nullptr;
@@ -325,7 +325,7 @@ void dgrad(const ConvProblem& problem, const ConvDgrad<T, GradT>& args,
   GradientSource<T> source{nullptr, 0};
   bool first_class = true;
   for_each_class(problem, level, [&](const TapClass& taps, const RowsProblem& rows) {
-    Workspace work("conv2d", workspace);
+    WorkspaceLayout work("conv2d", workspace);
     T* g = work.take<T>(gradient_elements(problem, rows));
     if (first_class && rows.layout != ALayout::pointwise)
       source = separate_prologue(k, problem, args, g);
@@ -341,7 +341,7 @@ void wgrad(const ConvProblem& problem, const ConvWgrad<T>& args, std::span<std::
   const Kernels<T>& k = *kernels<T>();
   const Level level = level_of(k);
   const WgradPlan plan = plan_wgrad(problem, args.prologue.scale != nullptr, level);
-  Workspace work("conv2d", workspace);
+  WorkspaceLayout work("conv2d", workspace);
   const WgradSpace space = take_wgrad(work, problem, plan, level);
   const WgradProblem<T> p = wgrad_problem(problem, args, plan, space);
   if (level.packs_gradient)

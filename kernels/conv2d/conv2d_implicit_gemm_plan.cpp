@@ -161,7 +161,7 @@ int max_unit_pixels(const RowsProblem& rows) {
   return rows.unit_images * rows.unit_rows * rows.Q;
 }
 
-RowsScratch take_rows_scratch(Workspace& work, const RowsProblem& rows, const Level& level) {
+RowsScratch take_rows_scratch(WorkspaceLayout& work, const RowsProblem& rows, const Level& level) {
   RowsScratch s{};
   const int pixels = max_unit_pixels(rows);
   s.offsets = work.take<int32_t>(pixels);

@@ -80,7 +80,7 @@ struct RowsScratch {
   float* tile;
   Word* a;
 };
-RowsScratch take_rows_scratch(Workspace& work, const RowsProblem& rows, const Level& level);
+RowsScratch take_rows_scratch(WorkspaceLayout& work, const RowsProblem& rows, const Level& level);
 
 // The place of unit `unit` among those of a segment of images [begin, end).
 RowsUnit rows_unit(const RowsProblem& rows, int unit, int begin, int end);

@@ -172,7 +172,7 @@ struct Scratch {
   float* dw;        // (K,R,S,C)
 
   // `make`: whether the primitive is to be run, or only the scratch measured.
-  Scratch(ConvPass pass, const ConvProblem& p, int images, Workspace& work, bool make)
+  Scratch(ConvPass pass, const ConvProblem& p, int images, WorkspaceLayout& work, bool make)
       : primitive(find_primitive<E>(pass, p, images, make)) {
     MONO_CHECK(primitive, "oneDNN has no quick convolution for {} images of {}", images,
                p.to_string());
@@ -268,7 +268,7 @@ const E* chunk_of_x(const ConvProblem& p, const T* x, const ScaleShiftRelu<T>& p
 template <class T, class E>
 void fprop(const ConvProblem& p, const ConvFprop<T>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
-  Workspace work("conv2d_fprop", workspace);
+  WorkspaceLayout work("conv2d_fprop", workspace);
   const Scratch<E> scratch(ConvPass::fprop, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels = int64_t{chunks.images} * p.P() * p.Q();
@@ -330,7 +330,7 @@ const E* chunk_of_g(const ConvProblem& p, const ConvDgrad<T, GradT>& args, int s
 template <class T, class GradT, class E>
 void dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
-  Workspace work("conv2d_dgrad", workspace);
+  WorkspaceLayout work("conv2d_dgrad", workspace);
   const Scratch<E> scratch(ConvPass::dgrad, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels_in = int64_t{chunks.images} * p.H * p.W;
@@ -360,7 +360,7 @@ void dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args, std::span<std:
 template <class T, class E>
 void wgrad(const ConvProblem& p, const ConvWgrad<T>& args, std::span<std::byte> workspace) {
   const Chunks chunks(p, args.segments);
-  Workspace work("conv2d_wgrad", workspace);
+  WorkspaceLayout work("conv2d_wgrad", workspace);
   const Scratch<E> scratch(ConvPass::wgrad, p, chunks.images, work, true);
   const Primitive& primitive = *scratch.primitive;
   const int64_t pixels = int64_t{chunks.images} * p.P() * p.Q();
@@ -423,7 +423,7 @@ size_t conv2d_onednn_workspace(ConvPass pass, const ConvProblem& p, DType dtype,
   size_t most = 0;  // the segments decide how many images make a chunk
   for (int images = most_images_per_chunk(p); images >= 1; images /= 2) {
     if (p.N % images != 0) continue;
-    Workspace work;
+    WorkspaceLayout work;
     if (dtype == DType::bf16 && has_quick_bf16())
       Scratch<bf16>(pass, p, images, work, false);
     else

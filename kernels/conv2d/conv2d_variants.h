@@ -45,7 +45,7 @@ struct MomentsUnits {
   int K = 0;
 
   MomentsUnits() = default;
-  MomentsUnits(Workspace& work, int64_t units, int channels)
+  MomentsUnits(WorkspaceLayout& work, int64_t units, int channels)
       : mean(work.take<double>(units * channels)),
         m2(work.take<double>(units * channels)),
         K(channels) {}
@@ -83,7 +83,7 @@ struct SumUnits {
   int C = 0;
 
   SumUnits() = default;
-  SumUnits(Workspace& work, int64_t units, int channels)
+  SumUnits(WorkspaceLayout& work, int64_t units, int channels)
       : dz(work.take<double>(units * channels)),
         dzx(work.take<double>(units * channels)),
         C(channels) {}

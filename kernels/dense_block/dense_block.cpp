@@ -82,7 +82,7 @@ template <class M>
 struct ForwardTables {
   M *scale1, *shift1, *scale2, *shift2;
 
-  ForwardTables(const DenseBlockProblem& p, int segments, Workspace& workspace) {
+  ForwardTables(const DenseBlockProblem& p, int segments, WorkspaceLayout& workspace) {
     const int64_t table1 = int64_t{segments} * p.C_in(p.layers - 1);
     const int64_t table2 = int64_t{segments} * p.bottleneck;
     scale1 = workspace.take<M>(table1);
@@ -102,7 +102,7 @@ struct BackwardBuffers : ForwardTables<Master<T>> {
   T* g1;                   // (N,H,W,B)
   T* g2;                   // (N,H,W,g)
 
-  BackwardBuffers(const DenseBlockProblem& p, int segments, Workspace& workspace)
+  BackwardBuffers(const DenseBlockProblem& p, int segments, WorkspaceLayout& workspace)
       : ForwardTables<M>(p, segments, workspace) {
     const int64_t widest = std::max({p.C_in(p.layers - 1), p.bottleneck, p.growth});
     const int64_t pixels = int64_t{p.N} * p.H * p.W;
@@ -173,7 +173,7 @@ class Backward {
 
  public:
   Backward(ConvVariant variant, const DenseBlockProblem& problem, const DenseBlockBackward<T>& args,
-           Workspace& workspace)
+           WorkspaceLayout& workspace)
       : variant_(variant),
         p_(problem),
         args_(args),
@@ -381,7 +381,7 @@ ConvVariant dense_block_choose(const DenseBlockProblem& problem, DType dtype) {
 
 size_t dense_block_workspace_bytes(ConvVariant variant, const DenseBlockProblem& problem,
                                    DType dtype, int segments, bool backward) {
-  Workspace workspace;
+  WorkspaceLayout workspace;
   dispatch_activation(dtype, [&]<class T>() {
     if (backward)
       BackwardBuffers<T>(problem, segments, workspace);
@@ -398,7 +398,7 @@ void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
   const DenseBlockProblem& p = problem;
   check("dense_block_forward", p, args.segments, args.layers, args.X, args.mean && args.variance);
   const int segments = args.segments.count, C_total = p.C_total();
-  Workspace memory("dense_block_forward", workspace);
+  WorkspaceLayout memory("dense_block_forward", workspace);
   const ForwardTables<M> tables(p, segments, memory);
   for (int layer = 0; layer < p.layers; ++layer) {
     const DenseBlockLayer<T>& l = args.layers[layer];
@@ -438,7 +438,7 @@ void dense_block_backward(ConvVariant variant, const DenseBlockProblem& problem,
   MONO_CHECK(static_cast<int>(args.grads.size()) == problem.layers,
              "dense_block_backward: gradients of {} layers for {}", args.grads.size(),
              problem.layers);
-  Workspace memory("dense_block_backward", workspace);
+  WorkspaceLayout memory("dense_block_backward", workspace);
   Backward<T>(variant, problem, args, memory).run();
 }
 

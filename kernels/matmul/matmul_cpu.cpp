@@ -22,7 +22,7 @@ struct Scratch {
   M* a;  // per worker: (kRows, K)
   M* c;  // per worker: (kRows, width)
 
-  Scratch(const MatmulProblem& p, Workspace& work)
+  Scratch(const MatmulProblem& p, WorkspaceLayout& work)
       : width(std::min(kPanel, gemm_padded(p.N))),
         panels((p.N + width - 1) / width),
         row_tiles((p.M + kRows - 1) / kRows),
@@ -40,7 +40,7 @@ template <class T, class A, class B, class Out>
 void matmul_reference(const MatmulProblem& p, const Matmul<A, B, Out>& args,
                       std::span<std::byte> workspace) {
   using M = Master<T>;
-  Workspace work("matmul", workspace);
+  WorkspaceLayout work("matmul", workspace);
   const Scratch<T> scratch(p, work);
   const int width = scratch.width;
 
@@ -85,7 +85,7 @@ void matmul_reference(const MatmulProblem& p, const Matmul<A, B, Out>& args,
 
 size_t matmul_reference_workspace(const MatmulProblem& problem, DType dtype) {
   return dispatch_activation(dtype, [&]<class T>() {
-    Workspace work;
+    WorkspaceLayout work;
     Scratch<T>(problem, work);
     return work.used();
   });

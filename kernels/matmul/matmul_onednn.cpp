@@ -107,7 +107,7 @@ struct Scratch {
   float* c;  // per worker: a tile
   std::byte* scratchpads;
 
-  Scratch(const MatmulProblem& p, Workspace& work)
+  Scratch(const MatmulProblem& p, WorkspaceLayout& work)
       : c_size(int64_t{std::min(kTile, p.M)} * std::min(kTile, p.N)) {
     for (const View& view_of_a : {view_a(p), packed(view_a(p))})
       for (const View& view_of_b : {view_b(p), packed(view_b(p))})
@@ -158,7 +158,7 @@ void store_tile(const float* c, int rows, int columns, const float* bias, bool a
 
 template <class T, class E, class A, class B, class Out>
 void run(const MatmulProblem& p, const Matmul<A, B, Out>& args, std::span<std::byte> workspace) {
-  Workspace work("matmul", workspace);
+  WorkspaceLayout work("matmul", workspace);
   const Scratch<E> scratch(p, work);
   View a_view = view_a(p), b_view = view_b(p);
   const E* a = rounded<T, E>(a_view, args.a, scratch.a);
@@ -203,7 +203,7 @@ bool matmul_onednn_supports(const MatmulProblem& problem, DType dtype) {
 }
 
 size_t matmul_onednn_workspace(const MatmulProblem& problem, DType dtype) {
-  Workspace work;
+  WorkspaceLayout work;
   if (dtype == DType::bf16 && has_quick_bf16())
     Scratch<bf16>(problem, work);
   else

@@ -1,5 +1,5 @@
-// What the tests of the plain operations share: guarded buffers, seeded values, error measures, and
-// runs at several thread counts.
+// What the tests of the operations other than products share, on top of kernel_test.h: vectors of
+// seeded values, the rule of errors, and runs at several thread counts.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,37 +14,19 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/philox.h"
 #include "kernels/base/segments.h"
-#include "kernels/base/thread_pool.h"
+#include "tests/kernels/kernel_test.h"
 
 namespace mono::test {
 
-// A vector with guard elements behind it; check() fails if one was written.
+// A guarded array that checks its guards when it goes, filled with a value.
 template <class T>
-class Guarded {
+class Guarded : public GuardedArray<T> {
  public:
-  explicit Guarded(int64_t size, double fill = 0.0) : size_(size), values_(size + kGuards) {
-    for (int64_t i = 0; i < size; ++i) values_[i] = T(fill);
-    std::memset(static_cast<void*>(values_.data() + size), 0x5a, kGuards * sizeof(T));
+  explicit Guarded(int64_t size, double fill = 0.0) : GuardedArray<T>(size) {
+    for (T& value : this->span()) value = from_double<T>(fill);
   }
-  ~Guarded() {
-    const auto* bytes = reinterpret_cast<const unsigned char*>(values_.data() + size_);
-    for (size_t i = 0; i < kGuards * sizeof(T); ++i)
-      EXPECT_EQ(bytes[i], 0x5a) << "written behind the end, byte " << i;
-  }
-  Guarded(const Guarded&) = delete;
-  Guarded& operator=(const Guarded&) = delete;
-
-  T* data() { return values_.data(); }
-  const T* data() const { return values_.data(); }
-  int64_t size() const { return size_; }
-  T& operator[](int64_t i) { return values_[i]; }
-  const T& operator[](int64_t i) const { return values_[i]; }
-  std::vector<T> copy() const { return {values_.begin(), values_.begin() + size_}; }
-
- private:
-  static constexpr int64_t kGuards = 64;
-  int64_t size_;
-  std::vector<T> values_;
+  ~Guarded() { EXPECT_TRUE(this->intact()) << "written outside"; }
+  std::vector<T> copy() const { return {this->data(), this->data() + this->size()}; }
 };
 
 // n values of type T, normal with the given mean and standard deviation.
@@ -52,15 +34,14 @@ template <class T>
 std::vector<T> normal_values(int64_t n, uint32_t stream, double mean = 0, double std = 1) {
   Philox random(20260, Purpose::test, stream);
   std::vector<T> values(n);
-  for (T& v : values) v = T(static_cast<Master<T>>(mean + std * random.normal()));
+  for (T& v : values) v = from_double<T>(mean + std * random.normal());
   return values;
 }
 
 template <class To, class From>
 std::vector<To> convert_to(const std::vector<From>& from) {
   std::vector<To> to(from.size());
-  for (size_t i = 0; i < from.size(); ++i)
-    to[i] = To(static_cast<Master<To>>(static_cast<Master<From>>(from[i])));
+  for (size_t i = 0; i < from.size(); ++i) to[i] = from_double<To>(to_double(from[i]));
   return to;
 }
 
@@ -72,8 +53,7 @@ double error_of(const std::vector<T>& got, const std::vector<double>& want) {
   for (double w : want) square += w * w;
   const double scale = std::sqrt(square / static_cast<double>(want.size())) + 1e-300;
   for (size_t i = 0; i < want.size(); ++i) {
-    const double e = std::abs(static_cast<double>(static_cast<Master<T>>(got[i])) - want[i]) /
-                     (std::abs(want[i]) + scale);
+    const double e = std::abs(to_double(got[i]) - want[i]) / (std::abs(want[i]) + scale);
     worst = std::isnan(e) ? std::numeric_limits<double>::infinity() : std::max(worst, e);
   }
   return worst;
@@ -100,14 +80,12 @@ bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
 // f() with 1, 2 and 3 threads; it returns a vector, whose bits must not differ. Returns the first.
 template <class F>
 auto same_for_any_threads(F&& f) {
-  const int before = num_threads();
-  set_num_threads(1);
-  const auto first = f();
-  for (int threads : {2, 3}) {
-    set_num_threads(threads);
-    EXPECT_TRUE(same_bits(first, f())) << threads << " threads";
-  }
-  set_num_threads(before);
+  const auto run = [&](int count) {
+    const Threads threads(count);
+    return f();
+  };
+  const auto first = run(1);
+  for (int count : {2, 3}) EXPECT_TRUE(same_bits(first, run(count))) << count << " threads";
   return first;
 }
 
