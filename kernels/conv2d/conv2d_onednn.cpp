@@ -7,7 +7,8 @@
 //   - the prologue, or the mere packing of a channel slice, writes the chunk into the worker's
 //     scratch; a packed operand without prologue is passed straight through;
 //   - outputs go from a packed chunk through the epilogue to their pitched place;
-//   - wgrad sums chunks per unit and units in order.
+//   - wgrad sums chunks per unit and units in order; where images are small beside the filter its
+//     units are slices of the input channels over the whole batch instead, with nothing to sum.
 // bf16 operands use bf16 primitives where those are quick; else float primitives on operands
 // rounded to bf16. Filters are reordered from KRSC into oneDNN's own blocking at each call.
 #include <algorithm>
@@ -121,6 +122,12 @@ const Primitive* find_primitive(ConvPass pass, const ConvProblem& p, int images,
   return &primitive;
 }
 
+int64_t scratchpad_bytes(const Primitive& primitive) {
+  const size_t bytes =
+      std::max(primitive.scratchpad.get_size(), primitive.reorder_scratchpad.get_size());
+  return static_cast<int64_t>((bytes + 63) / 64 * 64);
+}
+
 // ---- units ------------------------------------------------------------------------------------
 
 // More images a call where an image is small: a call's cost, above all wgrad's, is then shared.
@@ -180,10 +187,7 @@ struct Scratch {
     const int64_t filter_size = int64_t{p.K} * p.R * p.S * p.C;
     x_size = int64_t{images} * p.H * p.W * p.C;
     y_size = int64_t{images} * p.P() * p.Q() * p.K;
-    scratchpad_size = static_cast<int64_t>(std::max(primitive->scratchpad.get_size(),
-                                                    primitive->reorder_scratchpad.get_size()) +
-                                           63) /
-                      64 * 64;
+    scratchpad_size = scratchpad_bytes(*primitive);
     scratchpads = work.take<std::byte>(workers * scratchpad_size);
     y = work.take<E>(workers * y_size);
     const int64_t chunks = p.N / images;
@@ -215,11 +219,10 @@ struct Scratch {
   std::byte* scratchpad(int worker) const { return scratchpads + worker * scratchpad_size; }
 };
 
-template <class E>
-void run(const Scratch<E>& scratch, int worker, std::unordered_map<int, memory> arguments) {
-  arguments.emplace(DNNL_ARG_SCRATCHPAD,
-                    onednn::view(scratch.primitive->scratchpad, scratch.scratchpad(worker)));
-  scratch.primitive->run.execute(onednn::stream(), arguments);
+void run(const Primitive& primitive, std::byte* scratchpad,
+         std::unordered_map<int, memory> arguments) {
+  arguments.emplace(DNNL_ARG_SCRATCHPAD, onednn::view(primitive.scratchpad, scratchpad));
+  primitive.run.execute(onednn::stream(), arguments);
 }
 
 void reorder(const Primitive& primitive, const memory::desc& from, const void* source,
@@ -282,7 +285,7 @@ void fprop(const ConvProblem& p, const ConvFprop<T>& args, std::span<std::byte> 
     void* packed = scratch.y + worker * scratch.y_size;
     const bool direct = std::is_same_v<T, E> && p.ldy == p.K;
     if (direct) packed = y;
-    run(scratch, worker,
+    run(primitive, scratch.scratchpad(worker),
         {{DNNL_ARG_SRC, onednn::view(primitive.src, z)},
          {DNNL_ARG_WEIGHTS, onednn::view(primitive.weights, scratch.filter)},
          {DNNL_ARG_DST, onednn::view(primitive.dst, packed)}});
@@ -346,7 +349,7 @@ void dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args, std::span<std:
     float* dz = scratch.dz + worker * scratch.x_size;
     void* target = dz;
     if (direct) target = args.dx + chunk * pixels_in * p.C;
-    run(scratch, worker,
+    run(primitive, scratch.scratchpad(worker),
         {{DNNL_ARG_DIFF_DST, onednn::view(primitive.dst, g)},
          {DNNL_ARG_WEIGHTS, onednn::view(primitive.weights, scratch.filter)},
          {DNNL_ARG_DIFF_SRC, onednn::view(primitive.src, target)}});
@@ -382,7 +385,7 @@ void wgrad(const ConvProblem& p, const ConvWgrad<T>& args, std::span<std::byte> 
         packed = to;
       }
       float* dw = chunk == begin ? sum : scratch.dw_chunk + worker * dw_size;
-      run(scratch, worker,
+      run(primitive, scratch.scratchpad(worker),
           {{DNNL_ARG_SRC, onednn::view(primitive.src, z)},
            {DNNL_ARG_DIFF_DST, onednn::view(primitive.dst, packed)},
            {DNNL_ARG_DIFF_WEIGHTS, onednn::view(primitive.weights, dw)}});
@@ -405,6 +408,109 @@ void wgrad(const ConvProblem& p, const ConvWgrad<T>& args, std::span<std::byte> 
     for (int64_t i = 0; i < int64_t{p.K} * p.R * p.S * p.C; ++i) args.dw[i] += scratch.dw[i];
 }
 
+// wgrad of small images, whose filter gradient is larger than a chunk of them: units are slices of
+// the input channels over the whole batch, so that nothing has to be summed afterwards.
+bool by_channels(const ConvProblem& p) {
+  return 2 * p.K * p.R * p.S > most_images_per_chunk(p) * p.H * p.W;
+}
+
+template <class E>
+struct SliceScratch {
+  int width;  // channels of a slice; the last may have fewer
+  int64_t units, z_size, dw_size, blocked_size = 0, scratchpad_size = 0;
+  E* g;            // (N,P,Q,K) packed
+  E* z;            // per worker: (N,H,W,width)
+  float* dw;       // per worker: (K,R,S,width)
+  float* blocked;  // per worker: the same in oneDNN's blocking
+  std::byte* scratchpads;
+
+  SliceScratch(const ConvProblem& p, Workspace& work)
+      : width(std::min(p.C, std::max(48, (p.C / 8 + 15) / 16 * 16))),
+        units((p.C + width - 1) / width),
+        z_size(int64_t{p.N} * p.H * p.W * width),
+        dw_size(int64_t{p.K} * p.R * p.S * width) {
+    for (int64_t unit : {int64_t{0}, units - 1}) {
+      const Primitive& primitive = slice(p, unit, false);
+      blocked_size = std::max(blocked_size,
+                              static_cast<int64_t>(primitive.weights.get_size() / sizeof(float)));
+      scratchpad_size = std::max(scratchpad_size, scratchpad_bytes(primitive));
+    }
+    const int workers = num_threads();
+    g = work.take<E>(int64_t{p.N} * p.P() * p.Q() * p.K);
+    z = work.take<E>(workers * z_size);
+    dw = work.take<float>(workers * dw_size);
+    blocked = work.take<float>(workers * blocked_size);
+    scratchpads = work.take<std::byte>(workers * scratchpad_size);
+  }
+
+  int channels(const ConvProblem& p, int64_t unit) const {
+    return std::min(width, p.C - static_cast<int>(unit) * width);
+  }
+  const Primitive& slice(const ConvProblem& p, int64_t unit, bool make) const {
+    ConvProblem q = p;
+    q.C = channels(p, unit);
+    const Primitive* primitive = find_primitive<E>(ConvPass::wgrad, q, p.N, make);
+    MONO_CHECK(primitive, "oneDNN has no quick convolution for {}", q.to_string());
+    return *primitive;
+  }
+};
+
+template <class T, class E>
+void wgrad_by_channels(const ConvProblem& p, const ConvWgrad<T>& args,
+                       std::span<std::byte> workspace) {
+  Workspace work("conv2d_wgrad", workspace);
+  const SliceScratch<E> scratch(p, work);
+  const int64_t pixels = int64_t{p.P()} * p.Q(), pixels_in = int64_t{p.H} * p.W;
+
+  const void* g = args.g;
+  if (!std::is_same_v<T, E> || args.ldg != p.K) {
+    parallel_for(p.N, [&](int64_t n, int) {
+      pack_rows<T, E>({.x = args.g + n * pixels * args.ldg,
+                       .ldx = args.ldg,
+                       .z = scratch.g + n * pixels * p.K,
+                       .ldz = p.K,
+                       .C = p.K},
+                      pixels);
+    });
+    g = scratch.g;
+  }
+
+  parallel_for(scratch.units, [&](int64_t unit, int worker) {
+    const int c_begin = static_cast<int>(unit) * scratch.width;
+    const int channels = scratch.channels(p, unit);
+    E* z = scratch.z + worker * scratch.z_size;
+    float* dw = scratch.dw + worker * scratch.dw_size;
+    float* blocked = scratch.blocked + worker * scratch.blocked_size;
+    std::byte* scratchpad = scratch.scratchpads + worker * scratch.scratchpad_size;
+    for (int s = 0; s < args.segments.count; ++s) {
+      const int64_t begin = args.segments.begin(s) * pixels_in;
+      const int64_t table = int64_t{s} * p.C + c_begin;
+      pack_rows<T, E>({.x = args.x + begin * p.ldx + c_begin,
+                       .ldx = p.ldx,
+                       .scale = args.prologue.scale ? args.prologue.scale + table : nullptr,
+                       .shift = args.prologue.scale ? args.prologue.shift + table : nullptr,
+                       .z = z + begin * channels,
+                       .ldz = channels,
+                       .C = channels},
+                      args.segments.end(s) * pixels_in - begin);
+    }
+    const Primitive& primitive = scratch.slice(p, unit, true);
+    run(primitive, scratchpad,
+        {{DNNL_ARG_SRC, onednn::view(primitive.src, z)},
+         {DNNL_ARG_DIFF_DST, onednn::view(primitive.dst, g)},
+         {DNNL_ARG_DIFF_WEIGHTS, onednn::view(primitive.weights, blocked)}});
+    reorder(primitive, primitive.weights, blocked, primitive.krsc, dw, scratchpad);
+    for (int64_t row = 0; row < int64_t{p.K} * p.R * p.S; ++row) {
+      float* to = args.dw + row * p.C + c_begin;
+      const float* from = dw + row * channels;
+      if (args.mode == GradMode::accumulate)
+        for (int c = 0; c < channels; ++c) to[c] += from[c];
+      else
+        std::copy_n(from, channels, to);
+    }
+  });
+}
+
 template <class T>
 bool in_bf16() {
   return std::is_same_v<T, bf16> && has_quick_bf16();
@@ -420,6 +526,14 @@ bool conv2d_onednn_supports(ConvPass pass, const ConvProblem& p, DType dtype) {
 }
 
 size_t conv2d_onednn_workspace(ConvPass pass, const ConvProblem& p, DType dtype, int) {
+  if (pass == ConvPass::wgrad && by_channels(p)) {
+    Workspace work;
+    if (dtype == DType::bf16 && has_quick_bf16())
+      SliceScratch<bf16>(p, work);
+    else
+      SliceScratch<float>(p, work);
+    return work.used();
+  }
   size_t most = 0;  // the segments decide how many images make a chunk
   for (int images = most_images_per_chunk(p); images >= 1; images /= 2) {
     if (p.N % images != 0) continue;
@@ -447,7 +561,11 @@ void conv2d_onednn_dgrad(const ConvProblem& p, const ConvDgrad<T, GradT>& args,
 template <class T>
 void conv2d_onednn_wgrad(const ConvProblem& p, const ConvWgrad<T>& args,
                          std::span<std::byte> workspace) {
-  in_bf16<T>() ? wgrad<T, T>(p, args, workspace) : wgrad<T, float>(p, args, workspace);
+  if (by_channels(p))
+    in_bf16<T>() ? wgrad_by_channels<T, T>(p, args, workspace)
+                 : wgrad_by_channels<T, float>(p, args, workspace);
+  else
+    in_bf16<T>() ? wgrad<T, T>(p, args, workspace) : wgrad<T, float>(p, args, workspace);
 }
 
 #define MONO_INSTANCE(T)                                                     \
