@@ -25,6 +25,26 @@ uint64_t Hasher::digest() const {
   return XXH3_64bits_digest(state_->xxh);
 }
 
+struct Hasher128::State {
+  XXH3_state_t* xxh = XXH3_createState();
+  ~State() { XXH3_freeState(xxh); }
+};
+
+Hasher128::Hasher128() : state_(std::make_unique<State>()) {
+  MONO_CHECK(state_->xxh != nullptr && XXH3_128bits_reset(state_->xxh) == XXH_OK, "xxhash");
+}
+
+Hasher128::~Hasher128() = default;
+
+void Hasher128::update(const void* data, size_t bytes) {
+  if (bytes > 0) XXH3_128bits_update(state_->xxh, data, bytes);
+}
+
+std::string Hasher128::digest_text() const {
+  const XXH128_hash_t hash = XXH3_128bits_digest(state_->xxh);
+  return hash_text(hash.high64) + hash_text(hash.low64);
+}
+
 uint64_t hash64(const void* data, size_t bytes) {
   return XXH3_64bits(data, bytes);
 }

@@ -1,5 +1,5 @@
-// XXH3, 64 bits: the checksum of cache records, checkpoints and tables. It finds damage, it is no
-// protection against forgery.
+// XXH3, 64 and 128 bits: the checksum of cache records, checkpoints and tables. It finds damage, it
+// is no protection against forgery.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +28,21 @@ class Hasher {
   void update(const void* data, size_t bytes);
   void update(std::string_view text) { update(text.data(), text.size()); }
   uint64_t digest() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// The same with 128 bits, for files as large as a checkpoint's.
+class Hasher128 {
+ public:
+  Hasher128();
+  ~Hasher128();
+  Hasher128(const Hasher128&) = delete;
+  Hasher128& operator=(const Hasher128&) = delete;
+  void update(const void* data, size_t bytes);
+  std::string digest_text() const;  // 32 lower-case hexadecimal digits
 
  private:
   struct State;

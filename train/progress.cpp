@@ -19,7 +19,8 @@ double seconds_since(Clock::time_point start) {
 
 }  // namespace
 
-ProgressLine::ProgressLine() : last_(Clock::now()), terminal_(isatty(STDERR_FILENO) == 1) {}
+ProgressLine::ProgressLine(std::FILE* out)
+    : out_(out), last_(Clock::now()), terminal_(::isatty(::fileno(out)) == 1) {}
 
 ProgressLine::~ProgressLine() {
   clear();
@@ -31,16 +32,16 @@ bool ProgressLine::due() const {
 
 void ProgressLine::show(const std::string& text) {
   if (terminal_)
-    fmt::print(stderr, "\r\x1b[K{}", text);
+    fmt::print(out_, "\r\x1b[K{}", text);
   else
-    fmt::print(stderr, "{}\n", text);
-  std::fflush(stderr);
+    fmt::print(out_, "{}\n", text);
+  std::fflush(out_);
   live_ = terminal_;
   last_ = Clock::now();
 }
 
 void ProgressLine::clear() {
-  if (live_) fmt::print(stderr, "\r\x1b[K");
+  if (live_) fmt::print(out_, "\r\x1b[K");
   live_ = false;
 }
 

@@ -1,17 +1,18 @@
 // Progress on stderr: one live line on a terminal, else a full line every 30 seconds, so that a
-// batch system's log stays readable. No colour.
+// batch system's log stays readable. No colour, so NO_COLOR has nothing to switch off.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <cstdio>
 #include <string>
 
 namespace mono {
 
 class ProgressLine {
  public:
-  ProgressLine();
-  ~ProgressLine();  // ends the live line
+  explicit ProgressLine(std::FILE* out = stderr);  // another one for tests
+  ~ProgressLine();                                 // ends the live line
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
 
@@ -22,6 +23,7 @@ class ProgressLine {
   void clear();
 
  private:
+  std::FILE* out_;
   std::chrono::steady_clock::time_point last_;
   bool terminal_, live_ = false;
 };

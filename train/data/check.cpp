@@ -3,7 +3,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "train/data/png.h"
-#include "train/data/progress.h"
+#include "train/progress.h"
 #include "train/hash.h"
 #include "train/json_writer.h"
 
@@ -130,7 +130,7 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
       ++report.absent_by_experiment[dataset.experiments[static_cast<size_t>(site.experiment)]];
     }
   }
-  Progress progress("checking sites", static_cast<int64_t>(sites.size()));
+  Progress progress("checking", static_cast<int64_t>(sites.size()), "sites");
   constexpr size_t kChunk = 64;
   std::vector<FileFinding> findings(kChunk * static_cast<size_t>(files));
   for (size_t begin = 0; begin < sites.size(); begin += kChunk) {

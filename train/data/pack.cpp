@@ -3,7 +3,7 @@
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "train/data/image_source.h"
-#include "train/data/progress.h"
+#include "train/progress.h"
 #include "train/hash.h"
 
 #include <algorithm>
@@ -81,7 +81,7 @@ PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec 
 
   PackReport report;
   CacheWriter writer(file, codec, shape, table_hash(dataset));
-  Progress progress("packing sites", static_cast<int64_t>(sites.size()));
+  Progress progress("packing", static_cast<int64_t>(sites.size()), "sites");
   constexpr size_t kChunk = 32;  // sites in memory at a time
   std::vector<std::vector<uint8_t>> records(kChunk);
   for (size_t at = 0; at < sites.size(); at += kChunk) {
