@@ -424,7 +424,7 @@ struct SliceScratch {
   float* blocked;  // per worker: the same in oneDNN's blocking
   std::byte* scratchpads;
 
-  SliceScratch(const ConvProblem& p, Workspace& work)
+  SliceScratch(const ConvProblem& p, WorkspaceLayout& work)
       : width(std::min(p.C, std::max(48, (p.C / 8 + 15) / 16 * 16))),
         units((p.C + width - 1) / width),
         z_size(int64_t{p.N} * p.H * p.W * width),
@@ -458,7 +458,7 @@ struct SliceScratch {
 template <class T, class E>
 void wgrad_by_channels(const ConvProblem& p, const ConvWgrad<T>& args,
                        std::span<std::byte> workspace) {
-  Workspace work("conv2d_wgrad", workspace);
+  WorkspaceLayout work("conv2d_wgrad", workspace);
   const SliceScratch<E> scratch(p, work);
   const int64_t pixels = int64_t{p.P()} * p.Q(), pixels_in = int64_t{p.H} * p.W;
 
@@ -527,7 +527,7 @@ bool conv2d_onednn_supports(ConvPass pass, const ConvProblem& p, DType dtype) {
 
 size_t conv2d_onednn_workspace(ConvPass pass, const ConvProblem& p, DType dtype, int) {
   if (pass == ConvPass::wgrad && by_channels(p)) {
-    Workspace work;
+    WorkspaceLayout work;
     if (dtype == DType::bf16 && has_quick_bf16())
       SliceScratch<bf16>(p, work);
     else
