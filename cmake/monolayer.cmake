@@ -21,8 +21,7 @@ endif()
 # (kernels/base/cpu_features.h).
 set(MONO_ISA_FLAGS_baseline "")
 set(MONO_ISA_FLAGS_avx2 -mavx2 -mfma -mf16c -mbmi2)
-# GCC 12 warns about the undefined lanes inside its own AVX-512 headers (GCC bug 105593).
-set(MONO_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mbmi2 -Wno-maybe-uninitialized
+set(MONO_ISA_FLAGS_avx512 -mavx512f -mavx512bw -mavx512vl -mavx512dq -mfma -mbmi2
     -mprefer-vector-width=512)
 # GCC 12's own AVX-512 header initialises _mm512_undefined_* by itself, and so warns.
 list(APPEND MONO_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)

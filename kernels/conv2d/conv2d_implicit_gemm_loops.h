@@ -45,6 +45,10 @@ MONO_INLINE Vec load(const float* p, __mmask16 mask) {
 MONO_INLINE void store(float* p, __mmask16 mask, Vec v) {
   _mm512_mask_storeu_ps(p, mask, v);
 }
+MONO_INLINE void store_32(float* p, Vec first, Vec second) {
+  _mm512_storeu_ps(p, first);
+  _mm512_storeu_ps(p + 16, second);
+}
 // vmaxps returns its second operand where one is NaN: a NaN must stay one.
 MONO_INLINE Vec relu(Vec v) {
   return _mm512_max_ps(_mm512_setzero_ps(), v);
@@ -71,6 +75,9 @@ MONO_INLINE Vec load(const bf16* p, __mmask16 mask) {
 MONO_INLINE void store(bf16* p, __mmask16 mask, Vec v) {
   _mm256_mask_storeu_epi16(p, mask, (__m256i)_mm512_cvtneps_pbh(v));
 }
+MONO_INLINE void store_32(bf16* p, Vec first, Vec second) {
+  _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(second, first));
+}
 MONO_INLINE Vec rounded(Vec v, const bf16*) {
   return widen((__m256i)_mm512_cvtneps_pbh(v));
 }
@@ -94,6 +101,8 @@ struct ForwardLoader {
   int64_t ldx;
   const float *scale, *shift;
 
+  // Whether the channels of neighbouring pixels may be read as one long pixel.
+  MONO_INLINE bool contiguous(int C) const { return !kBnRelu && ldx == C; }
   MONO_INLINE Vec operator()(int64_t pixel, int c, __mmask16 mask) const {
     const Vec v = load(x + pixel * ldx + c, mask);
     if constexpr (!kBnRelu) return v;
@@ -106,6 +115,7 @@ template <class T, class GradT>
 struct GradientLoader {
   GradientPrologue<T, GradT> p;
 
+  MONO_INLINE bool contiguous(int) const { return false; }
   MONO_INLINE Vec operator()(int64_t pixel, int c, __mmask16 mask) const {
     Vec g = load(p.dy + pixel * p.lddy + c, mask);
     if (p.b) {
@@ -135,6 +145,8 @@ MONO_INLINE void pack_pixel(Word* words, const Loader& loader, int64_t pixel, in
   using T = typename K::T;
   T* out = reinterpret_cast<T*>(words);
   int c = 0;
+  for (; c + 32 <= C; c += 32)
+    store_32(out + c, loader(pixel, c, 0xffff), loader(pixel, c + 16, 0xffff));
   for (; c + 16 <= C; c += 16) store(out + c, 0xffff, loader(pixel, c, 0xffff));
   if (c < C) {
     const int padded = (C - c + K::kPack - 1) / K::kPack * K::kPack;
@@ -151,6 +163,14 @@ void pack_halo_row(const RowsProblem& p, const Loader& loader, int64_t image, in
   const int columns = (p.Q - 1) * p.stride + p.S;
   if (h < 0 || h >= p.H) return zero_words(row, columns * p.channel_words);
   const int64_t first = (image * p.H + h) * p.W - p.pad_w;
+  if (loader.contiguous(p.C) && p.channel_words * K::kPack == p.C) {
+    const int begin = p.pad_w > 0 ? p.pad_w : 0;
+    const int end = columns < p.W + p.pad_w ? columns : p.W + p.pad_w;
+    zero_words(row, begin * p.channel_words);
+    pack_pixel<K>(row + int64_t(begin) * p.channel_words, loader, first + begin,
+                  (end - begin) * p.C);
+    return zero_words(row + int64_t(end) * p.channel_words, (columns - end) * p.channel_words);
+  }
   for (int j = 0; j < columns; ++j) {
     Word* out = row + int64_t(j) * p.channel_words;
     const int w = j - p.pad_w;
@@ -166,10 +186,16 @@ template <class K, class Loader>
 void pack_im2col_row(const RowsProblem& p, const Loader& loader, int64_t image, int h, Word* row) {
   const bool inside = h >= 0 && h < p.H;
   const int64_t first = (image * p.H + h) * p.W;
+  const bool long_pixels = loader.contiguous(p.C) && p.channel_words * K::kPack == p.C;
   for (int q = 0; q < p.Q; ++q) {
     Word* out = row + int64_t(q) * p.pixel_words;
+    const int left = q * p.stride - p.pad_w;
+    if (inside && long_pixels && left >= 0 && left + p.S <= p.W) {
+      pack_pixel<K>(out, loader, first + left, p.S * p.C);
+      continue;
+    }
     for (int s = 0; s < p.S; ++s, out += p.channel_words) {
-      const int w = q * p.stride + s - p.pad_w;
+      const int w = left + s;
       if (inside && w >= 0 && w < p.W)
         pack_pixel<K>(out, loader, first + w, p.C);
       else
@@ -556,6 +582,44 @@ void pack_z(const WgradProblem<typename K::T>& p, const WgradUnit& u, ChunkRows 
   }
 }
 
+// Fetches the operands of the next chunk into the L2 cache, a few pixels beside each tile: they are
+// slices of a pixel's channels, which the hardware's prefetchers do not follow.
+template <class T>
+struct ChunkPrefetch {
+  const char *x = nullptr, *g = nullptr;  // of the next pixel
+  int64_t x_step = 0, g_step = 0;         // bytes
+  int x_lines = 0, g_lines = 0;
+  int pixels = 0, per_tile = 0;
+
+  ChunkPrefetch(const WgradProblem<T>& p, const WgradUnit& u, int chunk, bool with_g, int tiles) {
+    if (chunk >= u.chunk_end || p.tap_channels) return;
+    const ChunkRows rows = rows_of_chunk(p, chunk);
+    const int64_t image = rows.first / p.P, row = rows.first % p.P;
+    int64_t h = row * p.stride - p.pad;
+    if (h < 0) h = 0;
+    const int64_t last = int64_t(p.N) * p.H * p.W - (image * p.H + h) * p.W;
+    pixels = rows.count * p.stride * p.W;
+    if (pixels > last) pixels = int(last);
+    x_step = p.ldx * int64_t(sizeof(T));
+    x = (const char*)(p.x + (image * p.H + h) * p.W * p.ldx + u.channel_begin);
+    x_lines = int((u.channel_end - u.channel_begin) * sizeof(T) + 63) / 64;
+    if (with_g && p.stride == 1) {
+      g = (const char*)(p.g + rows.first * p.Q * p.ldg);
+      g_step = p.ldg * int64_t(sizeof(T));
+      g_lines = int(p.K * sizeof(T) + 63) / 64;
+      if (rows.count * p.Q < pixels) pixels = rows.count * p.Q;
+    }
+    per_tile = (pixels + tiles - 1) / tiles;
+  }
+
+  MONO_INLINE void step() {
+    for (int i = 0; i < per_tile && pixels > 0; ++i, --pixels, x += x_step, g += g_step) {
+      for (int line = 0; line < x_lines; ++line) _mm_prefetch(x + 64 * line, _MM_HINT_T1);
+      for (int line = 0; line < g_lines; ++line) _mm_prefetch(g + 64 * line, _MM_HINT_T1);
+    }
+  }
+};
+
 template <class K>
 void run_wgrad_unit(const WgradProblem<typename K::T>& p, const WgradUnit& u) {
   constexpr int kTileN = K::kPanels * kPanelColumns;
@@ -572,6 +636,9 @@ void run_wgrad_unit(const WgradProblem<typename K::T>& p, const WgradUnit& u) {
     const int used = rows.count * p.row_words;
     const int words = (used + K::kWordAlign - 1) / K::kWordAlign * K::kWordAlign;
     const bool add = u.accumulate || chunk > u.chunk_begin;
+    const int tiles = (p.K + K::kTileM - 1) / K::kTileM * p.R * p.S *
+                      ((unit_panels + K::kPanels - 1) / K::kPanels);
+    ChunkPrefetch<typename K::T> next(p, u, chunk + 1, !p.packed_g, tiles);
     for (int panel = 0; panel < unit_panels;) {
       const int panels = next_panels<K::kPanels>(unit_panels - panel);
       for (int tap = 0; tap < p.R * p.S; ++tap) {
@@ -581,6 +648,7 @@ void run_wgrad_unit(const WgradProblem<typename K::T>& p, const WgradUnit& u) {
                         (copy * p.copy_words + int64_t(r / p.stride) * p.row_words) * kPanelColumns;
         for (int k0 = 0; k0 < p.K; k0 += K::kTileM) {
           const int filters = p.K - k0 < K::kTileM ? p.K - k0 : K::kTileM;
+          next.step();
           K::multiply_outer(panels, p, chunk, rows.first, k0, filters, z, panel_step, words,
                             u.tile);
           for (int i = 0; i < filters; ++i)

@@ -5,6 +5,7 @@ namespace {
 
 constexpr int64_t kUnitBytes = 384 << 10;  // of packed A: leaves room for B in a 1 MB L2 cache
 constexpr int kUnitPixels = 256;
+constexpr int64_t kLargeFilterBytes = 1 << 20;
 
 // Fills in layout and unit size of a problem whose extents are set. Units depend on the extents of
 // one image only: the statistics of a segment do not change with the rest of the batch.
@@ -52,9 +53,11 @@ void lay_out(RowsProblem& p, const Level& level) {
   const int most_rows = p.P * p.Q >= 128 ? int(ceil_div(p.P, 2)) : p.P;
   set_rows(std::clamp(kUnitPixels / p.Q, 1, most_rows));
   while (p.unit_rows > 1 && too_large()) set_rows(int(ceil_div(p.unit_rows, 2)));
+  // Small images share a unit; the more so where the filter is too large to be read for each.
   const int image_pixels = p.P * p.Q;
+  const bool large_filter = filter_words(p) * int64_t(sizeof(Word)) > kLargeFilterBytes;
   p.unit_images = p.unit_rows == p.P && image_pixels % level.row_group == 0
-                      ? std::max(1, 32 / image_pixels)
+                      ? std::max(1, (large_filter ? 128 : 32) / image_pixels)
                       : 1;
   p.unit_pixels = 0;
 }

@@ -13,6 +13,7 @@ struct Tile8x48 {
   static constexpr int kPack = Product::kPack;
   static constexpr int kTileM = 8, kPanels = 3, kTileN = kPanels * kPanelColumns;
   static constexpr int kRowGroup = 1, kWordAlign = 1;
+  static constexpr int kPrefetch = 12 * kPanelColumns;  // B streams from L2: 12 words ahead
   struct Session {
     Session() {}
   };
@@ -32,7 +33,10 @@ struct Tile8x48 {
     MONO_INLINE void step(const A& a, const Word* b, int64_t panel_step) {
       Vec bv[panels];  // (1, N)
 #pragma GCC unroll 3
-      for (int j = 0; j < panels; ++j) bv[j] = _mm512_loadu_ps(b + j * panel_step);
+      for (int j = 0; j < panels; ++j) {
+        bv[j] = _mm512_loadu_ps(b + j * panel_step);
+        _mm_prefetch((const char*)(b + j * panel_step + kPrefetch), _MM_HINT_T0);
+      }
 #pragma GCC unroll 8
       for (int i = 0; i < kTileM; ++i) {
         const Vec av = _mm512_set1_ps(a(i));
