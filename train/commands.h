@@ -55,9 +55,10 @@ int run_embed(const EmbedOptions& options);
 
 struct ReproduceOptions {
   std::string table = "rxrx1/table1";
-  bool smoke = false;    // the smoke/ recipes of the same rows
-  bool dry_run = false;  // print what would be done; needs only metadata.csv
-  int seeds = 0;         // 0: as many as the recipes say
+  bool smoke = false;                // the smoke/ recipes of the same rows
+  bool dry_run = false;              // print what would be done; needs only metadata.csv
+  std::vector<std::string> methods;  // some rows of the table; empty: all
+  std::vector<int64_t> seeds;        // empty: as the recipes say, from their `seed` on
   std::vector<std::string> sets;
   std::filesystem::path data;
   std::filesystem::path cache;

@@ -137,4 +137,11 @@ bool parse_int(std::string_view field, int& value) {
   return error == std::errc{} && end == field.data() + field.size();
 }
 
+std::string csv_field(std::string_view text) {
+  if (text.find_first_of(",\"\r\n") == std::string_view::npos) return std::string(text);
+  std::string out = "\"";
+  for (const char c : text) out += c == '"' ? "\"\"" : std::string(1, c);
+  return out + '"';
+}
+
 }  // namespace mono

@@ -35,4 +35,7 @@ CsvTable read_csv(const std::filesystem::path& path, std::string file);
 // A decimal integer without sign (or with '-'), the whole field; false if it is anything else.
 bool parse_int(std::string_view field, int& value);
 
+// A field as it is written: in quotes where it holds a comma, a quote or a line break.
+std::string csv_field(std::string_view text);
+
 }  // namespace mono

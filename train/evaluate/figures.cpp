@@ -10,10 +10,9 @@ void count(Share& share, bool correct) {
 
 }  // namespace
 
-Figures figures_of(const std::vector<Classified>& images, int classes, const Dataset& dataset) {
+Figures figures_of(const std::vector<Classified>& images, const Dataset& dataset) {
   Figures figures;
   figures.images = static_cast<int64_t>(images.size());
-  figures.by_class.resize(static_cast<size_t>(classes));
   for (const Classified& image : images) {
     const auto experiment = static_cast<size_t>(image.experiment);
     if (image.predicted_experiment >= 0) {
@@ -26,7 +25,6 @@ Figures figures_of(const std::vector<Classified>& images, int classes, const Dat
     count(figures.by_experiment[dataset.experiments[experiment]], correct);
     const auto cell_type = static_cast<size_t>(dataset.cell_type_of[experiment]);
     count(figures.by_cell_type[dataset.cell_types[cell_type]], correct);
-    count(figures.by_class[static_cast<size_t>(image.label)], correct);
     figures.loss += image.loss;
   }
   if (figures.overall.images > 0) figures.loss /= static_cast<double>(figures.overall.images);

@@ -3,7 +3,7 @@
 //
 // An image counts by itself: no averaging over the two sites of a well, no test-time augmentation,
 // all classes compete (controls and untreated included). Accuracy is the mean over images, overall
-// and within a cell type, an experiment or a class. Batch accuracy is the share of images whose
+// and within a cell type or an experiment. Batch accuracy is the share of images whose
 // experiment the batch head names; it has a meaning only where the head has seen all experiments,
 // in the stratified split.
 #pragma once
@@ -38,12 +38,11 @@ struct Figures {
   double loss = 0;                             // mean over the labelled images
   std::map<std::string, Share> by_cell_type;   // by name
   std::map<std::string, Share> by_experiment;  // by name
-  std::vector<Share> by_class;                 // [class]
   std::optional<Share> batch;                  // where there is a batch head; over all images
 };
 
 // Losses are added in the order of `images`. `dataset` gives the names of experiments and cell
 // types.
-Figures figures_of(const std::vector<Classified>& images, int classes, const Dataset& dataset);
+Figures figures_of(const std::vector<Classified>& images, const Dataset& dataset);
 
 }  // namespace mono

@@ -21,8 +21,9 @@ using Batches = std::vector<std::vector<int>>;
 
 // What is forwarded with one set of statistics, in this order.
 struct Domain {
-  Batches groups;   // pass 1; empty where no statistics are to be computed first
-  Batches batches;  // pass 2
+  int experiment = -1;  // -1: images of many
+  Batches groups;       // pass 1; empty where no statistics are to be computed first
+  Batches batches;      // pass 2
 };
 
 Batches cut(std::span<const int> sites) {
@@ -38,7 +39,7 @@ std::vector<Domain> plan_of(const RunSetup& setup, std::span<const int> sites,
                             StatisticsMode mode) {
   std::vector<int> sorted(sites.begin(), sites.end());
   std::ranges::sort(sorted);
-  if (mode == StatisticsMode::running) return {{{}, cut(sorted)}};
+  if (mode == StatisticsMode::running) return {{-1, {}, cut(sorted)}};
   std::map<int, std::vector<int>> by_experiment;
   for (const int site : sorted)
     by_experiment[setup.dataset.sites[static_cast<size_t>(site)].experiment].push_back(site);
@@ -52,9 +53,9 @@ std::vector<Domain> plan_of(const RunSetup& setup, std::span<const int> sites,
     Batches groups = balanced_groups(images, static_cast<int>(setup.recipe.batch.group_size),
                                      setup.recipe.seed, static_cast<uint32_t>(experiment));
     if (mode == StatisticsMode::group)
-      plan.push_back({{}, std::move(groups)});
+      plan.push_back({experiment, {}, std::move(groups)});
     else
-      plan.push_back({std::move(groups), cut(images)});
+      plan.push_back({experiment, std::move(groups), cut(images)});
   }
   return plan;
 }
@@ -95,8 +96,9 @@ class ReadAhead {
 
 }  // namespace
 
-void forward_images(const RunSetup& setup, const Model& model, std::span<const int> sites,
-                    StatisticsMode mode, const char* task, const VisitOutputs& visit) {
+ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
+                                    std::span<const int> sites, StatisticsMode mode,
+                                    const char* task, const VisitOutputs& visit) {
   const std::vector<Domain> plan = plan_of(setup, sites, mode);
   const BatchHead head = batch_head_at(setup.recipe, 1);
   ReadAhead reader(setup, plan);
@@ -111,16 +113,23 @@ void forward_images(const RunSetup& setup, const Model& model, std::span<const i
     progress.advance(static_cast<int64_t>(expected.size()));
     return output;
   };
+
+  ForwardContext context;
+  context.norm.source =
+      mode == StatisticsMode::group ? NormPolicy::Source::batch : NormPolicy::Source::table;
+  context.norm.table = &model.running();
+  ExperimentStatistics own;
+  if (mode == StatisticsMode::experiment) {
+    own.table = NormStatistics(model.norms(), static_cast<int>(plan.size()),
+                               model.running().mean().dtype());
+    context.norm.table = &own.table;
+  }
   for (const Domain& domain : plan) {
-    NormStatistics own;
-    ForwardContext context;
-    context.norm.source =
-        mode == StatisticsMode::group ? NormPolicy::Source::batch : NormPolicy::Source::table;
-    context.norm.table = &model.running();
+    const int row = static_cast<int>(own.experiments.size());
     if (mode == StatisticsMode::experiment) {
-      own = NormStatistics(model.norms(), 1, model.running().mean().dtype());
-      domain_statistics(model.norms(), domain.groups, forward, own, 0);
-      context.norm.table = &own;
+      domain_statistics(model.norms(), domain.groups, forward, own.table, row);
+      own.experiments.push_back(domain.experiment);
+      context.norm.row_of_segment = {&row, 1};
     }
     for (const std::vector<int>& batch : domain.batches) {
       const std::array<int, 2> offsets = {0, static_cast<int>(batch.size())};
@@ -128,6 +137,7 @@ void forward_images(const RunSetup& setup, const Model& model, std::span<const i
       visit(batch, forward(batch, context));
     }
   }
+  return own;
 }
 
 std::vector<float> row_of(const Tensor& matrix, int image) {

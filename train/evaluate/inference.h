@@ -4,6 +4,7 @@
 
 #include <functional>
 #include <span>
+#include <vector>
 
 #include "models/model.h"
 #include "train/evaluate/statistics_mode.h"
@@ -15,13 +16,20 @@ namespace mono {
 // a group their order is that of the pass, not of the disk.
 using VisitOutputs = std::function<void(std::span<const int> sites, const ModelOutput& output)>;
 
+// The batch-norm statistics of experiments: row r of the table belongs to experiments[r].
+struct ExperimentStatistics {
+  std::vector<int> experiments;  // ascending; empty where none were computed
+  NormStatistics table;
+};
+
 // Forwards every one of `sites` (indices into Dataset::sites) exactly once past `visit`, without
 // augmentation. The result of an image depends on the set of `sites`, never on their order, on the
-// number of threads or loader workers. `task` names the work in the progress line on stderr.
-// Errors: data for an image that cannot be read (named), and for an experiment with one image
-// where its statistics are wanted.
-void forward_images(const RunSetup& setup, const Model& model, std::span<const int> sites,
-                    StatisticsMode mode, const char* task, const VisitOutputs& visit);
+// number of threads or loader workers. Returns what the experiment mode computed. `task` names the
+// work in the progress line on stderr. Errors: data for an image that cannot be read (named), and
+// for an experiment with one image where its statistics are wanted.
+ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
+                                    std::span<const int> sites, StatisticsMode mode,
+                                    const char* task, const VisitOutputs& visit);
 
 // Row `image` of a packed (N, C) matrix of activations, in f32.
 std::vector<float> row_of(const Tensor& matrix, int image);

@@ -1,0 +1,74 @@
+#include "train/evaluate/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+
+#include "train/device.h"
+
+namespace mono {
+namespace {
+
+int argmax(const std::vector<float>& row) {
+  return static_cast<int>(std::max_element(row.begin(), row.end()) - row.begin());
+}
+
+// -log softmax(row)[label]
+double cross_entropy(const std::vector<float>& row, int label) {
+  const double most = *std::max_element(row.begin(), row.end());
+  double sum = 0;
+  for (const float value : row) sum += std::exp(static_cast<double>(value) - most);
+  return std::log(sum) + most - static_cast<double>(row[static_cast<size_t>(label)]);
+}
+
+void check_finite(const RunSetup& setup, int site, const std::vector<float>& row) {
+  if (std::ranges::all_of(row, [](float value) { return std::isfinite(value); })) return;
+  fail(ErrorKind::diverged, "{}: the model's answer is not finite; the weights have diverged",
+       setup.dataset.sites[static_cast<size_t>(site)].site_id);
+}
+
+}  // namespace
+
+Evaluation evaluate(const TrainedRun& run, StatisticsMode mode) {
+  const RunSetup& setup = *run.setup;
+  Evaluation evaluation;
+  evaluation.mode = mode;
+  auto visit = [&](std::span<const int> sites, const ModelOutput& output) {
+    for (int n = 0; n < static_cast<int>(sites.size()); ++n) {
+      Classified image;
+      image.site = sites[static_cast<size_t>(n)];
+      image.experiment = setup.dataset.sites[static_cast<size_t>(image.site)].experiment;
+      image.label = setup.label[static_cast<size_t>(image.site)];
+      const std::vector<float> logits = row_of(output.y.value(), n);
+      check_finite(setup, image.site, logits);
+      image.predicted = argmax(logits);
+      if (image.label >= 0) image.loss = cross_entropy(logits, image.label);
+      if (output.batch.defined())
+        image.predicted_experiment = argmax(row_of(output.batch.value(), n));
+      evaluation.images.push_back(image);
+    }
+  };
+  evaluation.statistics = forward_images(setup, *run.model, run.sites, mode, "evaluate", visit);
+  std::ranges::sort(evaluation.images, {}, &Classified::site);  // sites are sorted by id
+  evaluation.figures = figures_of(evaluation.images, setup.dataset);
+  return evaluation;
+}
+
+bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
+  return evaluation.figures.batch && run.setup->recipe.data.split == SplitBy::stratified;
+}
+
+int run_evaluate(const EvaluateOptions& options) {
+  choose_device(options.compute.device, options.compute.threads);
+  if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
+  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache);
+  const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
+  const Evaluation evaluation = evaluate(run, mode);
+  const std::filesystem::path file = write_evaluation(options.run, run, evaluation);
+  fmt::print("{}\nwritten: {}\n", evaluation_text(run, evaluation), file.string());
+  return 0;
+}
+
+}  // namespace mono

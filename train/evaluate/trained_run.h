@@ -1,0 +1,34 @@
+// A run that was trained, ready to be looked at: its recipe, its screen, its last weights.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "models/model.h"
+#include "train/setup.h"
+
+namespace mono {
+
+struct TrainedRun {
+  std::unique_ptr<RunSetup> setup;
+  std::unique_ptr<Model> model;
+  int64_t step = 0;  // optimiser steps behind the weights
+  std::string recipe_hash;
+
+  // The images that figures are made of: the test images of the run's split. Where the experiment
+  // is the target and test experiments are unseen (separated), no answer could be right: then they
+  // are the images of training, and everything printed or written says so.
+  std::vector<int> sites;
+  bool on_training_images = false;
+};
+
+// Loads the run's newest checkpoint, which must verify. `split`: empty, or a split that must be the
+// run's own: test images of the other split were in its training. `data`, `cache`: empty for those
+// that the run was trained on. Errors: usage (the other split), data (no run, a damaged checkpoint
+// or a screen that does not fit it; each names the file).
+TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
+                    const std::filesystem::path& data, const std::filesystem::path& cache);
+
+}  // namespace mono
