@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
+#include <filesystem>
 #include <functional>
 #include <string>
 #include <string_view>
@@ -10,6 +11,8 @@
 
 #include "kernels/base/error.h"
 #include "train/commands.h"
+#include "train/data/commands.h"
+#include "train/data/synth.h"
 #include "train/suggest.h"
 #include "train/version.h"
 
@@ -81,9 +84,70 @@ void bind_bench(CLI::App& command, BenchOptions& options) {
   bind_compute(command, options.compute);
 }
 
+// Commands that read a screen.
+void bind_data(CLI::App& command, std::filesystem::path& data) {
+  command.add_option("--data", data, "the screen: its table and its images")->required();
+}
+
+void bind_synth(CLI::App& command, SynthOptions& options) {
+  command.add_option("--out", options.out, "the new screen; must not exist or be empty")
+      ->required();
+  command.add_option("--seed", options.seed, "of everything random")->capture_default_str();
+  command.add_option("--wells", options.wells, "per plate, 3 to 308")->capture_default_str();
+  command.add_option("--experiments", options.experiments, "2 to 99")->capture_default_str();
+  command.add_option("--sirnas", options.sirnas, "treatments and positive controls, 2 to 1138")
+      ->capture_default_str();
+  command.add_option("--image-size", options.image_size, "pixels a side, 32 to 1024")
+      ->capture_default_str();
+  command.add_option("--batch-effect", options.batch_effect, "0: none, 1: as in the real screen")
+      ->capture_default_str();
+}
+
+void bind_data_check(CLI::App& command, CheckOptions& options) {
+  bind_data(command, options.data);
+  command.add_flag("--json", options.json, "one JSON object on stdout");
+  command.add_flag("--quick", options.quick, "sizes and headers only, no pixels");
+}
+
+void bind_data_stats(CLI::App& command, StatsOptions& options) {
+  bind_data(command, options.data);
+  command.add_flag("--json", options.json, "one JSON object on stdout");
+}
+
+void bind_data_montage(CLI::App& command, MontageOptions& options) {
+  bind_data(command, options.data);
+  command.add_option("--out", options.out, "the .png to write, outside of --data")->required();
+  command.add_option("--sirna", options.sirna, "rows, by siRNA; none: the negative control")
+      ->allow_extra_args(false);
+  command.add_option("--tile", options.tile, "pixels a tile")->capture_default_str();
+  command.add_option("--columns", options.columns, "at most so many experiments a row")
+      ->capture_default_str();
+}
+
+void bind_data_pack(CLI::App& command, PackOptions& options) {
+  bind_data(command, options.data);
+  command.add_option("--out", options.out, "the cache file to write, outside of --data")
+      ->required();
+  command.add_option("--codec", options.codec, "raw or delta-zstd")->capture_default_str();
+  command.add_flag("!--no-compare", options.compare, "do not measure the other codec as well");
+}
+
+void add_data_commands(Commands& commands, CLI::App& data) {
+  data.require_subcommand(1);
+  commands.add(data, "synth", "Write a synthetic screen", run_data_synth, bind_synth);
+  commands.add(data, "pack", "Write the image cache", run_data_pack, bind_data_pack);
+  commands.add(data, "check", "List what is missing, damaged or mislabelled", run_data_check,
+               bind_data_check);
+  commands.add(data, "stats", "Mean and standard deviation of every image", run_data_stats,
+               bind_data_stats);
+  commands.add(data, "montage", "A faux-colour picture of the screen", run_data_montage,
+               bind_data_montage);
+}
+
 void add_commands(Commands& commands) {
   CLI::App& app = commands.app;
   commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
+  add_data_commands(commands, *app.add_subcommand("data", "Make, check and look at screens"));
   commands.add(app, "forward", "Run a model on tensors from a file", run_forward, bind_forward);
   commands.add(app, "bench", "Time whole training steps", run_bench, bind_bench);
 }

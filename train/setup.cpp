@@ -131,15 +131,13 @@ std::unique_ptr<Model> make_model(const RunSetup& setup) {
   options.rxrx1.batch_classes =
       recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
   options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
-  std::string backbone = m.backbone;
-  if (backbone == "densenet") {
-    backbone = "densenet_smoke";
+  if (m.backbone == "densenet_smoke") {
     options.densenet = DenseNetConfig{static_cast<int>(m.growth),
                                       {m.blocks.begin(), m.blocks.end()},
                                       static_cast<int>(m.stem),
                                       static_cast<int>(m.bn_size)};
   }
-  auto model = make_model("rxrx1_" + backbone, options);
+  auto model = make_model("rxrx1_" + m.backbone, options);
   model->norms().set_eps(recipe.bn.eps);
   model->initialise(DType::f32, recipe.seed);
   if (!m.weights.empty()) load_backbone(*model, SafetensorsFile(m.weights));
