@@ -144,7 +144,7 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
         finding = look_at(dataset, site, channel, quick);
       else
         finding = {"missing",
-                   "is missing; copy or download it again, or leave the well out of the "
+                   "is missing; copy it again, or leave the well out of the "
                    "table",
                    false, 0};
     });

@@ -125,8 +125,10 @@ int run_data_stats(const StatsOptions& options) {
 
 int run_data_montage(const MontageOptions& options) {
   require_outside(options.out, options.data);
-  if (options.tile < 16 || options.tile > 2048)
-    fail(ErrorKind::usage, "--tile {}: a tile has 16 to 2048 pixels", options.tile);
+  if (options.tile < 112 || options.tile > 2048)
+    fail(ErrorKind::usage, "--tile {}: a tile has 112 to 2048 pixels", options.tile);
+  if (options.columns < 1 || options.columns > 64)
+    fail(ErrorKind::usage, "--columns {}: a row has 1 to 64 tiles", options.columns);
   const Dataset dataset = open_dataset(options.data);
   const PngImages images(dataset);
   const Picture picture =

@@ -28,7 +28,7 @@ struct MontageOptions {
   std::filesystem::path out;       // a .png outside of `data`
   std::vector<std::string> sirna;  // rows: these siRNAs; empty: a row a cell type, untreated wells
   int tile = 256;                  // pixels per tile
-  int columns = 6;                 // at most so many experiments a row
+  int columns = 6;                 // at most so many sites a row
 };
 int run_data_montage(const MontageOptions& options);
 

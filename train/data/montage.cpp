@@ -2,10 +2,13 @@
 
 #include "kernels/base/error.h"
 #include "train/data/font.h"
+#include "train/data/image_stats.h"
 
 #include <algorithm>
 #include <array>
+#include <map>
 #include <numeric>
+#include <tuple>
 
 namespace mono {
 namespace {
@@ -23,8 +26,11 @@ constexpr std::array<Display, 6> kDisplay = {{{{19, 0, 249}, 51, "nuclei"},
                                               {{250, 0, 253}, 89, "mitochondria"},
                                               {{254, 255, 40}, 191, "Golgi"}}};
 
-constexpr int kGap = 6, kTextScale = 2;
-constexpr int kTextHeight = kFontHeight * kTextScale + 6;
+constexpr int kGap = 6;
+// A site id has up to 18 characters: small tiles need small letters.
+int text_scale(int tile) {
+  return tile >= 18 * kFontWidth * 2 ? 2 : 1;
+}
 
 // Planes (n,size,size) averaged or repeated to (n,tile,tile).
 std::vector<uint8_t> resized(const std::vector<uint8_t>& planes, int n, int size, int tile) {
@@ -57,33 +63,70 @@ void paste(Picture& picture, int left, int top, const std::vector<uint8_t>& rgb,
                                  3);
 }
 
+// One channel in its colour, from its 0.5 to its 99.5 percentile.
+std::vector<uint8_t> single_channel(const uint8_t* plane, int channel, size_t pixels) {
+  Histogram histogram;
+  histogram.add(std::span(plane, pixels));
+  const auto percentile = [&](double part) {
+    uint64_t below = 0;
+    int value = 0;
+    while (value < 255 &&
+           static_cast<double>(below += histogram.count[static_cast<size_t>(value)]) <=
+               part * static_cast<double>(pixels))
+      ++value;
+    return value;
+  };
+  const int low = percentile(0.005), high = std::max(percentile(0.995), low + 1);
+  std::vector<uint8_t> rgb(pixels * 3);
+  for (size_t i = 0; i < pixels; ++i) {
+    const int x = std::clamp<int>(plane[i], low, high) - low;
+    for (size_t j = 0; j < 3; ++j)
+      rgb[i * 3 + j] =
+          static_cast<uint8_t>(x * kDisplay[static_cast<size_t>(channel)].colour[j] / (high - low));
+  }
+  return rgb;
+}
+
 struct Row {
   std::string title;
-  std::vector<int> sites;  // one an experiment
+  std::vector<int> sites;
 };
 
-// The first complete site of every experiment that `accept` takes; at most `columns`, spread over
-// the experiments.
-std::vector<int> one_per_experiment(const Dataset& dataset, int columns, auto&& accept) {
-  std::vector<int> sites;
-  int last = -1;
+// At most `columns` complete sites that `accept` takes, of as many experiments as possible: first
+// one of each (spread over them if there are too many), then a second one of each on another plate
+// if there is one, and so on. In the order of the table.
+std::vector<int> choose_sites(const Dataset& dataset, int columns, auto&& accept) {
+  std::map<int, std::vector<int>> of_experiment;
   for (int i = 0; i < static_cast<int>(dataset.sites.size()); ++i) {
     const Site& site = dataset.sites[static_cast<size_t>(i)];
-    if (site.experiment == last || !dataset.complete(i) || !accept(site)) continue;
-    last = site.experiment;
-    sites.push_back(i);
+    if (dataset.complete(i) && accept(site)) of_experiment[site.experiment].push_back(i);
   }
-  const size_t n = sites.size(), keep = std::min(n, static_cast<size_t>(columns));
-  for (size_t k = 0; k < keep; ++k) sites[k] = sites[k * n / keep];
-  sites.resize(keep);
-  return sites;
+  const auto wanted = static_cast<size_t>(columns);
+  std::vector<int> chosen;
+  for (size_t round = 0; chosen.size() < wanted; ++round) {
+    std::vector<int> sites;
+    for (auto& [experiment, all] : of_experiment) {
+      if (round == 0)  // plates in turn: sorted by site, well and only then plate
+        std::stable_sort(all.begin(), all.end(), [&](int a, int b) {
+          const Site &x = dataset.sites[static_cast<size_t>(a)],
+                     &y = dataset.sites[static_cast<size_t>(b)];
+          return std::tie(x.site, x.well, x.plate) < std::tie(y.site, y.well, y.plate);
+        });
+      if (round < all.size()) sites.push_back(all[round]);
+    }
+    if (sites.empty()) break;
+    const size_t n = sites.size(), keep = std::min(n, wanted - chosen.size());
+    for (size_t k = 0; k < keep; ++k) chosen.push_back(sites[k * n / keep]);
+  }
+  std::sort(chosen.begin(), chosen.end());
+  return chosen;
 }
 
 std::vector<Row> choose_rows(const Dataset& dataset, const MontageLayout& layout) {
   std::vector<Row> rows;
   for (const std::string& name : layout.sirna) {
     const auto of_sirna = [&](const Site& s) { return s.sirna == name; };
-    rows.push_back({name, one_per_experiment(dataset, layout.columns, of_sirna)});
+    rows.push_back({name, choose_sites(dataset, layout.columns, of_sirna)});
     if (rows.back().sites.empty())
       fail(ErrorKind::usage,
            "siRNA '{}' has no site with all images below {}; names are those of the table's column "
@@ -96,9 +139,9 @@ std::vector<Row> choose_rows(const Dataset& dataset, const MontageLayout& layout
     const auto untreated = [&](const Site& s) {
       return of_type(s) && s.well_type == WellType::negative_control;
     };
-    Row row{type + ", negative control", one_per_experiment(dataset, layout.columns, untreated)};
+    Row row{type + ", negative control", choose_sites(dataset, layout.columns, untreated)};
     if (row.sites.empty())
-      row = {type + ", any well", one_per_experiment(dataset, layout.columns, of_type)};
+      row = {type + ", any well", choose_sites(dataset, layout.columns, of_type)};
     if (!row.sites.empty()) rows.push_back(std::move(row));
   }
   if (rows.empty())
@@ -151,7 +194,8 @@ Picture draw_montage(const Dataset& dataset, const ImageSource& images,
   size_t columns = all.size();
   for (const Row& row : rows) columns = std::max(columns, row.sites.size());
 
-  const int row_height = 2 * kTextHeight + tile + kGap;
+  const int scale = text_scale(tile), text_height = kFontHeight * scale + 3 * scale;
+  const int row_height = 2 * text_height + tile + 2 * kGap;
   Picture picture;
   picture.width = static_cast<int>(columns) * (tile + kGap) + kGap;
   picture.height = static_cast<int>(rows.size() + 1) * row_height + kGap;
@@ -171,26 +215,27 @@ Picture draw_montage(const Dataset& dataset, const ImageSource& images,
   };
   int top = kGap;
   for (const Row& row : rows) {
-    draw_text(picture, kGap, top, kTextScale, row.title);
+    draw_text(picture, kGap, top, scale, row.title);
     for (size_t k = 0; k < row.sites.size(); ++k) {
       const int left = kGap + static_cast<int>(k) * (tile + kGap);
       const Site& site = dataset.sites[static_cast<size_t>(row.sites[k])];
-      draw_text(picture, left, top + kTextHeight, kTextScale, site.site_id);
-      paste(picture, left, top + 2 * kTextHeight,
+      draw_text(picture, left, top + text_height, scale, site.site_id);
+      paste(picture, left, top + 2 * text_height,
             faux_colour(read(row.sites[k]).data(), all, pixels), tile);
     }
     top += row_height;
   }
-  const int shown = rows.front().sites.front();
+  const int shown = rows.back().sites.front();
   const std::vector<uint8_t> planes = read(shown);
-  draw_text(picture, kGap, top, kTextScale,
-            "channels of " + dataset.sites[static_cast<size_t>(shown)].site_id);
+  draw_text(picture, kGap, top, scale,
+            "Channels of " + dataset.sites[static_cast<size_t>(shown)].site_id +
+                ", each from its 0.5 to its 99.5 percentile. Above: fixed ranges.");
   for (const int c : all) {
     const int left = kGap + c * (tile + kGap);
-    draw_text(picture, left, top + kTextHeight, kTextScale,
+    draw_text(picture, left, top + text_height, scale,
               fmt::format("{} {}", c + 1, kDisplay[static_cast<size_t>(c)].stain));
-    paste(picture, left, top + 2 * kTextHeight,
-          faux_colour(planes.data() + static_cast<size_t>(c) * pixels, {c}, pixels), tile);
+    paste(picture, left, top + 2 * text_height,
+          single_channel(planes.data() + static_cast<size_t>(c) * pixels, c, pixels), tile);
   }
   return picture;
 }

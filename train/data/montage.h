@@ -1,8 +1,10 @@
-// A faux-colour picture of a screen, for a person to look at: composites of one site per
-// experiment, a row per cell type (or per siRNA), and below them the channels of one site.
+// A faux-colour picture of a screen, for a person to look at: composites of sites of as many
+// experiments as possible, a row per cell type (or per siRNA), and below them the channels of one.
 //
-// Colours and ranges are those of rxrx1-utils (Recursion): channel c shows x / hi_c, clipped at 1,
-// times its colour; a composite is the sum over channels, clipped.
+// Colours and ranges of the composites are those of rxrx1-utils (Recursion): channel c shows
+// x / hi_c, clipped at 1, times its colour; a composite is the sum over channels, clipped. The
+// ranges are fixed, so that a difference in brightness is one of the screen. Single channels are
+// stretched, as their caption says.
 #pragma once
 
 #include "train/data/dataset.h"
@@ -31,7 +33,7 @@ void draw_text(Picture& picture, int x, int y, int scale, const std::string& tex
 struct MontageLayout {
   std::vector<std::string> sirna;  // rows; empty: a row per cell type, of negative controls
   int tile = 256;                  // pixels
-  int columns = 6;                 // at most so many experiments a row
+  int columns = 6;                 // at most so many sites a row
 };
 
 // Throws Error(usage) for a siRNA that the screen lacks, Error(data) where no site is complete.
