@@ -395,6 +395,51 @@ TEST(DenseBlock, EqualsTheUnfusedCompositionInF64) {
   }
 }
 
+// Central differences of sum(X * dX), over the input and every parameter.
+TEST(DenseBlock, GradientsMatchFiniteDifferences) {
+  for (bool batch : {true, false}) {
+    const Case c{{.N = 3,
+                  .H = 3,
+                  .W = 2,
+                  .C0 = 3,
+                  .growth = 2,
+                  .bottleneck = 4,
+                  .layers = 2,
+                  .batch_statistics = batch},
+                 {0, 2, 3}};
+    Data<double> d(c);
+    const Result<double> at = fused(ConvVariant::reference, c, d);
+    const auto loss = [&] {
+      const Result<double> now = fused(ConvVariant::reference, c, d);
+      double sum = 0;
+      for (size_t i = 0; i < now.X.size(); ++i) sum += now.X[i] * d.dX[i];
+      return sum;
+    };
+    const auto check = [&](const char* what, std::vector<double>& values,
+                           const std::vector<double>& gradient) {
+      for (size_t i = 0; i < values.size(); ++i) {
+        const double h = 1e-6, before = values[i];
+        values[i] = before + h;
+        const double up = loss();
+        values[i] = before - h;
+        const double down = loss();
+        values[i] = before;
+        EXPECT_NEAR((up - down) / (2 * h), gradient[i], 1e-6 * (1 + std::abs(gradient[i])))
+            << what << " " << i;
+      }
+    };
+    check("x", d.x, at.dx);
+    for (int l = 0; l < c.problem.layers; ++l) {
+      check("gamma1", d.layers[l].gamma1, at.dgamma1[l]);
+      check("beta1", d.layers[l].beta1, at.dbeta1[l]);
+      check("w1", d.layers[l].w1, at.dw1[l]);
+      check("gamma2", d.layers[l].gamma2, at.dgamma2[l]);
+      check("beta2", d.layers[l].beta2, at.dbeta2[l]);
+      check("w2", d.layers[l].w2, at.dw2[l]);
+    }
+  }
+}
+
 // Every variant that runs here, against f64: a root mean square error of at most twice that of the
 // unfused composition of reference kernels in the same dtype.
 template <class T>
