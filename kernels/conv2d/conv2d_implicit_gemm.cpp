@@ -235,6 +235,7 @@ WgradProblem<T> wgrad_problem(const ConvProblem& problem, const ConvWgrad<T>& ar
   p.chunk_rows = plan.chunk_rows, p.chunks = plan.chunks;
   p.chunks_per_image = plan.chunks_per_image;
   p.chunk_words = plan.chunk_words;
+  p.chunks_at_once = plan.chunks_at_once;
   p.copy_rows = plan.copy_rows, p.copies = plan.copies, p.copy_words = plan.copy_words;
   p.x = args.x;
   p.ldx = problem.ldx;

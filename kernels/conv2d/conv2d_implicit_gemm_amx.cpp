@@ -130,23 +130,32 @@ struct MicroKernel {
   }
 
   template <int groups, int panels>
-  static void outer_product(const Word* g, int64_t block_step, const Word* z, int64_t panel_step,
-                            int words, float* tile) {
+  static void outer_product(const OuterOperands& o, float* tile) {
     clear();
-    for (int k = 0; k < words; k += kTile, g += block_step, z += kTile * kPanelColumns)
-      step<groups, panels>(g, g + kTile * kTile, 64, z, panel_step);
+    for (int chunk = 0; chunk < o.chunks; ++chunk) {
+      const Word* g = o.g + chunk * o.g_step;
+      const Word* z = o.z + chunk * o.z_step;
+      for (int k = 0; k < o.words; k += kTile, g += o.g_ld, z += kTile * kPanelColumns)
+        step<groups, panels>(g, g + kTile * kTile, 64, z, o.panel_step);
+    }
     store_to<groups, panels>(tile);
   }
 
-  static void multiply_outer(int panels, const WgradProblem<bf16>& p, int chunk, int64_t, int k0,
-                             int filters, const Word* z, int64_t panel_step, int words,
-                             float* tile) {
-    const int padded = padded_filters(p.K);
-    const Word* g = p.packed_g + int64_t(chunk) * p.chunk_words * padded + k0 * kTile;
-    const bool two = filters > kTile;
-    const auto product = two ? (panels == 2 ? outer_product<2, 2> : outer_product<2, 1>)
+  static void multiply_outer(int panels, int filters, const OuterOperands& operands, float* tile) {
+    const auto product = filters > kTile
+                             ? (panels == 2 ? outer_product<2, 2> : outer_product<2, 1>)
                              : (panels == 2 ? outer_product<1, 2> : outer_product<1, 1>);
-    product(g, int64_t(padded) * kTile, z, panel_step, words, tile);
+    product(operands, tile);
+  }
+
+  static const Word* gradient_of(const WgradProblem<bf16>& p, int chunk, int64_t, int k0) {
+    return p.packed_g + chunk * gradient_step(p) + k0 * kTile;
+  }
+  static int64_t gradient_step(const WgradProblem<bf16>& p) {
+    return int64_t(p.chunk_words) * padded_filters(p.K);
+  }
+  static int64_t gradient_ld(const WgradProblem<bf16>& p) {
+    return int64_t(padded_filters(p.K)) * kTile;
   }
 };
 

@@ -14,11 +14,13 @@ struct FloatProduct {
 
 struct MicroKernel : Tile8x48<FloatProduct> {
   // g itself, pixel by pixel: rows of a chunk are consecutive pixels.
-  static void multiply_outer(int panels, const WgradProblem<float>& p, int, int64_t first_row,
-                             int k0, int, const Word* z, int64_t panel_step, int words,
-                             float* tile) {
-    outer(panels, p.g + first_row * p.Q * p.ldg + k0, p.ldg, z, panel_step, words, tile);
+  static const Word* gradient_of(const WgradProblem<float>& p, int, int64_t first_row, int k0) {
+    return p.g + first_row * p.Q * p.ldg + k0;
   }
+  static int64_t gradient_step(const WgradProblem<float>& p) {
+    return int64_t(p.chunk_rows) * p.Q * p.ldg;
+  }
+  static int64_t gradient_ld(const WgradProblem<float>& p) { return p.ldg; }
 };
 
 // ---- reductions over units ----

@@ -27,12 +27,13 @@ struct MicroKernel : Tile8x48<PairProduct> {
         _mm512_storeu_ps(out + k, gradient_words(p, rows, word, k, first_lanes(p.K - k)));
   }
 
-  static void multiply_outer(int panels, const WgradProblem<bf16>& p, int chunk, int64_t, int k0,
-                             int, const Word* z, int64_t panel_step, int words, float* tile) {
-    const int ld = padded_filters(p.K);
-    outer(panels, p.packed_g + int64_t(chunk) * p.chunk_words * ld + k0, ld, z, panel_step, words,
-          tile);
+  static const Word* gradient_of(const WgradProblem<bf16>& p, int chunk, int64_t, int k0) {
+    return p.packed_g + chunk * gradient_step(p) + k0;
   }
+  static int64_t gradient_step(const WgradProblem<bf16>& p) {
+    return int64_t(p.chunk_words) * padded_filters(p.K);
+  }
+  static int64_t gradient_ld(const WgradProblem<bf16>& p) { return padded_filters(p.K); }
 };
 
 }  // namespace

@@ -136,6 +136,7 @@ struct WgradProblem {
   int row_words;     // words of one output row: Q elements along the reduction
   int chunk_rows, chunks, chunks_per_image;
   int chunk_words;        // padded; pitch of a chunk in the packed g
+  int chunks_at_once;     // that share a pass over dw: whole images, where these are small
   int copy_rows, copies;  // z is kept once per s and residue class of h: (copies, copy_rows, ...)
   int64_t copy_words;     // pitch of a copy, in words, within a panel's
   const T* x;
@@ -148,10 +149,21 @@ struct WgradProblem {
   const Word* packed_g;  // see MicroKernel::pack_gradient; f32 on AVX-512 reads g itself
 };
 
+// What a unit multiplies for one tile: `chunks` neighbouring chunks of `words` words each.
+struct OuterOperands {
+  const Word* g;       // from the tile's first filter on
+  int64_t g_step;      // from chunk to chunk
+  int64_t g_ld;        // from word to word (AVX-512), or from 16 words to 16 words (AMX)
+  const Word* z;       // (words, 16) of the tile's first panel
+  int64_t z_step;      // from chunk to chunk
+  int64_t panel_step;  // from panel to panel
+  int chunks, words;
+};
+
 struct WgradUnit {
   int chunk_begin, chunk_end;
   int channel_begin, channel_end;
-  Word* z;  // (panels, copies, copy_words, 16)
+  Word* z;  // (chunks at a time, panels, copies, copy_words, 16)
   float* tile;
   float* dw;        // (K, R*S*C): this unit's part
   bool accumulate;  // add to dw from the first chunk on

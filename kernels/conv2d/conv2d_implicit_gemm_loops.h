@@ -12,8 +12,10 @@
 //   multiply_rows(panels, starts, row_stride, groups, run_offsets, runs, words, b, panel_step,
 //   tile)
 //                       tile (M,N) = A (M, runs*words) * B (runs*words, N), A in the unit's scratch
-//   multiply_outer(panels, problem, chunk, first_row, k0, filters, z, panel_step, words, tile)
-//                       tile (M,N) = g^T (M, words) * z (words, N), M being filters from k0
+//   multiply_outer(panels, filters, operands, tile)
+//                       tile (M,N) = g^T (M, words) * z (words, N), M being filters
+//   gradient_of(problem, chunk, first_row, k0), gradient_step(problem), gradient_ld(problem)
+//                       g for multiply_outer
 //
 // The accumulators of a tile pass through a small buffer in the L1 cache: 24 stores and loads
 // against 24 * words multiplications, and in return every level shares every epilogue.
@@ -549,11 +551,11 @@ void pack_z_row(const WgradProblem<typename K::T>& p, int64_t image, int h, int 
 }
 
 template <class K, bool kBnRelu>
-void pack_z(const WgradProblem<typename K::T>& p, const WgradUnit& u, ChunkRows rows) {
+void pack_z(const WgradProblem<typename K::T>& p, const WgradUnit& u, ChunkRows rows, Word* z) {
   const int64_t panel_step = p.copies * p.copy_words * kPanelColumns;
   for (int c = u.channel_begin; c < u.channel_end; c += kPanelColumns) {
     const __mmask16 mask = first_lanes(p.C - c);
-    Word* panel = u.z + (c - u.channel_begin) / kPanelColumns * panel_step;
+    Word* panel = z + (c - u.channel_begin) / kPanelColumns * panel_step;
     const int source_rows = p.pointwise ? rows.count : (rows.count - 1) * p.stride + p.R;
     for (int s = 0; s < p.S; ++s)
       for (int j = 0; j < source_rows; ++j) {
@@ -598,7 +600,7 @@ struct ChunkPrefetch {
     int64_t h = row * p.stride - p.pad;
     if (h < 0) h = 0;
     const int64_t last = int64_t(p.N) * p.H * p.W - (image * p.H + h) * p.W;
-    pixels = rows.count * p.stride * p.W;
+    pixels = rows.count * p.stride * p.W * p.chunks_at_once;
     if (pixels > last) pixels = int(last);
     x_step = p.ldx * int64_t(sizeof(T));
     x = (const char*)(p.x + (image * p.H + h) * p.W * p.ldx + u.channel_begin);
@@ -607,7 +609,8 @@ struct ChunkPrefetch {
       g = (const char*)(p.g + rows.first * p.Q * p.ldg);
       g_step = p.ldg * int64_t(sizeof(T));
       g_lines = int(p.K * sizeof(T) + 63) / 64;
-      if (rows.count * p.Q < pixels) pixels = rows.count * p.Q;
+      const int64_t g_pixels = (int64_t(p.N) * p.P - rows.first) * p.Q;
+      if (g_pixels < pixels) pixels = int(g_pixels);
     }
     per_tile = (pixels + tiles - 1) / tiles;
   }
@@ -627,30 +630,40 @@ void run_wgrad_unit(const WgradProblem<typename K::T>& p, const WgradUnit& u) {
   const int64_t panel_step = p.copies * p.copy_words * kPanelColumns;
   const int64_t dw_ld = int64_t(p.R) * p.S * p.C;
   const int unit_panels = (u.channel_end - u.channel_begin + kPanelColumns - 1) / kPanelColumns;
-  for (int chunk = u.chunk_begin; chunk < u.chunk_end; ++chunk) {
+  OuterOperands operands{};
+  operands.g_step = K::gradient_step(p);
+  operands.g_ld = K::gradient_ld(p);
+  operands.z_step = unit_panels * panel_step;
+  operands.panel_step = panel_step;
+  for (int chunk = u.chunk_begin; chunk < u.chunk_end; chunk += operands.chunks) {
+    operands.chunks =
+        u.chunk_end - chunk < p.chunks_at_once ? u.chunk_end - chunk : p.chunks_at_once;
     const ChunkRows rows = rows_of_chunk(p, chunk);
-    if (p.scale)
-      pack_z<K, true>(p, u, rows);
-    else
-      pack_z<K, false>(p, u, rows);
+    for (int i = 0; i < operands.chunks; ++i) {
+      Word* z = u.z + i * operands.z_step;
+      if (p.scale)
+        pack_z<K, true>(p, u, rows_of_chunk(p, chunk + i), z);
+      else
+        pack_z<K, false>(p, u, rows_of_chunk(p, chunk + i), z);
+    }
     const int used = rows.count * p.row_words;
-    const int words = (used + K::kWordAlign - 1) / K::kWordAlign * K::kWordAlign;
+    operands.words = (used + K::kWordAlign - 1) / K::kWordAlign * K::kWordAlign;
     const bool add = u.accumulate || chunk > u.chunk_begin;
     const int tiles = (p.K + K::kTileM - 1) / K::kTileM * p.R * p.S *
                       ((unit_panels + K::kPanels - 1) / K::kPanels);
-    ChunkPrefetch<typename K::T> next(p, u, chunk + 1, !p.packed_g, tiles);
+    ChunkPrefetch<typename K::T> next(p, u, chunk + operands.chunks, !p.packed_g, tiles);
     for (int panel = 0; panel < unit_panels;) {
       const int panels = next_panels<K::kPanels>(unit_panels - panel);
       for (int tap = 0; tap < p.R * p.S; ++tap) {
         const int r = tap / p.S, s = tap % p.S;
         const int64_t copy = s * p.stride + r % p.stride;
-        const Word* z = u.z + panel * panel_step +
-                        (copy * p.copy_words + int64_t(r / p.stride) * p.row_words) * kPanelColumns;
+        operands.z = u.z + panel * panel_step +
+                     (copy * p.copy_words + int64_t(r / p.stride) * p.row_words) * kPanelColumns;
         for (int k0 = 0; k0 < p.K; k0 += K::kTileM) {
           const int filters = p.K - k0 < K::kTileM ? p.K - k0 : K::kTileM;
           next.step();
-          K::multiply_outer(panels, p, chunk, rows.first, k0, filters, z, panel_step, words,
-                            u.tile);
+          operands.g = K::gradient_of(p, chunk, rows.first, k0);
+          K::multiply_outer(panels, filters, operands, u.tile);
           for (int i = 0; i < filters; ++i)
             for (int j = 0; j < panels; ++j) {
               const int c = u.channel_begin + (panel + j) * kPanelColumns;

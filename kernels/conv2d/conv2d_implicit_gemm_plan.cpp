@@ -231,6 +231,9 @@ WgradPlan plan_wgrad(const ConvProblem& problem, bool prologue, const Level& lev
   p.chunks_per_image = int(ceil_div(rows, p.chunk_rows));
   p.chunks = p.pointwise ? p.chunks_per_image : p.chunks_per_image * p.N;
   p.chunk_words = int(round_up(int64_t(p.chunk_rows) * p.row_words, level.word_align));
+  p.chunks_at_once = !p.pointwise && p.chunks_per_image == 1
+                         ? std::clamp(level.chunk_words_wanted / p.chunk_words, 1, p.N)
+                         : 1;
   p.copies = p.S * problem.stride;
   p.copy_rows = int(ceil_div((p.chunk_rows - 1) * problem.stride + problem.R, problem.stride));
   p.copy_words = int64_t(p.copy_rows) * p.row_words + (level.word_align > 1 ? level.word_align : 0);
@@ -241,7 +244,8 @@ WgradPlan plan_wgrad(const ConvProblem& problem, bool prologue, const Level& lev
   p.channel_blocks = int(ceil_div(p.C, p.unit_channels));
   p.dw_floats = round_up(int64_t(problem.K) * problem.R * problem.S * problem.C, 16);
   const int64_t affordable = 1 + kPartsBytes / (p.dw_floats * int64_t(sizeof(float)));
-  p.parts = int(std::min({ceil_div(16, p.channel_blocks), affordable, int64_t(p.chunks)}));
+  p.parts = int(
+      std::min({ceil_div(16, p.channel_blocks), affordable, ceil_div(p.chunks, p.chunks_at_once)}));
   return p;
 }
 
@@ -250,8 +254,8 @@ int64_t packed_gradient_words(const WgradPlan& plan, int K) {
 }
 
 int64_t z_words(const WgradPlan& plan) {
-  return ceil_div(plan.unit_channels, kPanelColumns) * plan.copies * plan.copy_words *
-         kPanelColumns;
+  return plan.chunks_at_once * ceil_div(plan.unit_channels, kPanelColumns) * plan.copies *
+         plan.copy_words * kPanelColumns;
 }
 
 }  // namespace mono::implicit_gemm

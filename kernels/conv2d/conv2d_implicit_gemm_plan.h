@@ -91,7 +91,8 @@ struct WgradPlan {
   bool merged_taps;         // (s,c) taken as channels: few channels, packed, no prologue
   int N, H, W, C, S, P, Q;  // as the units see them
   bool pointwise;
-  int row_words, chunk_rows, chunks, chunks_per_image, chunk_words, copies, copy_rows;
+  int row_words, chunk_rows, chunks, chunks_per_image, chunk_words, chunks_at_once;
+  int copies, copy_rows;
   int64_t copy_words;
   int unit_channels, channel_blocks, parts;
   int64_t dw_floats;  // pitch of a part

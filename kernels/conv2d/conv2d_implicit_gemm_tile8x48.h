@@ -75,21 +75,23 @@ struct Tile8x48 {
     rows_product<1>(starts, run_offsets, runs, words, b, panel_step, tile);
   }
 
+  // Word w of filter i at g[w * g_ld + i].
   template <int panels>
-  static void outer_product(const Word* g, int64_t ldg, const Word* z, int64_t panel_step,
-                            int words, float* tile) {
+  static void outer_product(const OuterOperands& o, float* tile) {
     Accumulators<panels> acc;
-    for (int word = 0; word < words; ++word, g += ldg, z += kPanelColumns)
-      acc.step([&](int i) { return g[i]; }, z, panel_step);
+    for (int chunk = 0; chunk < o.chunks; ++chunk) {
+      const Word* g = o.g + chunk * o.g_step;
+      const Word* z = o.z + chunk * o.z_step;
+      for (int word = 0; word < o.words; ++word, g += o.g_ld, z += kPanelColumns)
+        acc.step([&](int i) { return g[i]; }, z, o.panel_step);
+    }
     acc.store_to(tile);
   }
 
-  // Word w of filter i at g[w * ldg + i].
-  static MONO_INLINE void outer(int panels, const Word* g, int64_t ldg, const Word* z,
-                                int64_t panel_step, int words, float* tile) {
-    if (panels == 3) return outer_product<3>(g, ldg, z, panel_step, words, tile);
-    if (panels == 2) return outer_product<2>(g, ldg, z, panel_step, words, tile);
-    outer_product<1>(g, ldg, z, panel_step, words, tile);
+  static void multiply_outer(int panels, int, const OuterOperands& operands, float* tile) {
+    if (panels == 3) return outer_product<3>(operands, tile);
+    if (panels == 2) return outer_product<2>(operands, tile);
+    outer_product<1>(operands, tile);
   }
 };
 
