@@ -28,6 +28,11 @@ Tensor GradientTree::sum() {
   return total;
 }
 
+void GradientTree::clear() {
+  for (const Partial& partial : partials_) free_.push_back(partial.array);
+  partials_.clear();
+}
+
 void GradientTree::merge_last_two() {
   const Partial right = partials_.back();
   partials_.pop_back();

@@ -22,6 +22,8 @@ class GradientTree {
   // The sum of all leaves so far; the tree is empty after it. The tensor is valid until the next
   // call of next_leaf.
   Tensor sum();
+  // Forgets the leaves so far.
+  void clear();
 
  private:
   struct Partial {

@@ -55,14 +55,20 @@ TrainStep::TrainStep(const RunSetup& setup, Model& model)
       group_statistics_(model.norms(), static_cast<int>(setup.recipe.batch.groups),
                         model.arena().master()) {}
 
-StepFigures TrainStep::run(int64_t step, Loader& loader) {
+std::optional<StepFigures> TrainStep::run(int64_t step, Loader& loader,
+                                          const std::function<bool()>& abandon) {
   const int groups = static_cast<int>(setup_.recipe.batch.groups);
   const BatchHead head = batch_head_at(
       setup_.recipe, static_cast<double>(step) / static_cast<double>(schedule_.total_steps));
   StepFigures figures;
-  for (int g = 0; g < groups; ++g)
+  for (int g = 0; g < groups; ++g) {
+    if (abandon && abandon()) {
+      tree_.clear();
+      return std::nullopt;
+    }
     run_group(g, make_batch(setup_, loader.next(), setup_.recipe.augment.label_smoothing), head,
               figures);
+  }
   const Tensor gradient = tree_.sum();
   for (double* sum : {&figures.loss, &figures.target_loss, &figures.batch_loss, &figures.accuracy,
                       &figures.batch_accuracy})

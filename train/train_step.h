@@ -12,6 +12,9 @@
 // Source: RxRx1 section 4.1, Fig. 5; specs A5.
 #pragma once
 
+#include <functional>
+#include <optional>
+
 #include "nn/optim/schedule.h"
 #include "nn/optim/sgd.h"
 #include "runtime/gradient_tree.h"
@@ -36,12 +39,16 @@ class TrainStep {
   TrainStep(const RunSetup& setup, Model& model);
 
   // Takes batch.groups groups from the loader and updates weights, momentum and running
-  // statistics. `step` counts from 0 over all epochs. Error(diverged) names the step and the first
-  // layer that is not finite; the weights are then those before the step.
-  StepFigures run(int64_t step, Loader& loader);
+  // statistics. `step` counts from 0 over all epochs. Error(diverged) names the step (from 1, as
+  // everything printed) and the first layer that is not finite; the weights are then those before
+  // the step. Nothing is returned and nothing has changed where `abandon`, which is asked before
+  // each group, said so: the end of a long step need not be waited for.
+  std::optional<StepFigures> run(int64_t step, Loader& loader,
+                                 const std::function<bool()>& abandon = {});
 
   const Tensor& momentum() const { return optimiser_.momentum(); }
   int64_t total_steps() const { return schedule_.total_steps; }
+  int64_t epoch_steps() const { return schedule_.total_steps / setup_.recipe.train.epochs; }
 
  private:
   void run_group(int group, const Batch& batch, const BatchHead& head, StepFigures& figures);

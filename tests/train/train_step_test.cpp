@@ -52,7 +52,7 @@ Outcome train(const RunSetup& setup, int steps, int workers) {
   TrainStep step(setup, *model);
   Loader loader(setup, 0, steps, workers);
   Outcome outcome;
-  for (int i = 0; i < steps; ++i) outcome.losses.push_back(step.run(i, loader).loss);
+  for (int i = 0; i < steps; ++i) outcome.losses.push_back(step.run(i, loader)->loss);
   outcome.weights = fingerprint(*model);
   return outcome;
 }
@@ -135,7 +135,7 @@ TEST_F(TrainStepTest, ReportsAccuracyAndTheBatchHead) {
   const std::unique_ptr<Model> model = make_model(*s);
   TrainStep step(*s, *model);
   Loader loader(*s, 0, 1, 0);
-  const StepFigures f = step.run(0, loader);
+  const StepFigures f = *step.run(0, loader);
   EXPECT_NEAR(f.loss, f.target_loss + 0.5 * f.batch_loss, 1e-9);
   EXPECT_NEAR(f.target_loss, std::log(4), 1);
   EXPECT_GT(f.gradient_norm, 0);
@@ -160,7 +160,7 @@ TEST_F(TrainStepTest, NamesTheFirstLayerThatIsNotFinite) {
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::diverged);
-    EXPECT_THAT(error.what(), HasSubstr("step 1"));
+    EXPECT_THAT(error.what(), HasSubstr("step 2"));
     EXPECT_THAT(error.what(), HasSubstr("features.denseblock1.denselayer1.norm2"));
   }
   EXPECT_EQ(fingerprint(*model), before);

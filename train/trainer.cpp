@@ -1,0 +1,291 @@
+// `train_rxrx train`: the loop around the step. Resuming, logging, saving, and ending well whatever
+// happens.
+//
+//   a step ends   -> its row in metrics.jsonl, the progress line, perhaps a checkpoint
+//   a signal      -> checkpoint of the last logged step, exit 75
+//   a full disk   -> the failed save is reported, training goes on and tries again at the next
+//                    interval; three failures in a row end it (exit 5), the old checkpoint intact
+//   a value that is not finite -> exit 4, nothing of that step is saved
+#include <fmt/format.h>
+
+#include <chrono>
+#include <optional>
+
+#include "runtime/allocator.h"
+#include "train/checkpoint.h"
+#include "train/commands.h"
+#include "train/device.h"
+#include "train/metrics.h"
+#include "train/progress.h"
+#include "train/run_directory.h"
+#include "train/signals.h"
+#include "train/train_checkpoint.h"
+#include "train/train_step.h"
+
+namespace mono {
+namespace {
+
+constexpr int kSaveFailures = 3;  // in a row, that end a run
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+// Sums over the steps of one epoch (of this process), for the line that closes it.
+struct EpochFigures {
+  StepFigures sum;
+  double seconds = 0, waited = 0;
+  int64_t steps = 0;
+
+  void add(const StepFigures& figures, double step_seconds, double wait) {
+    sum.loss += figures.loss;
+    sum.accuracy += figures.accuracy;
+    sum.batch_accuracy += figures.batch_accuracy;
+    seconds += step_seconds;
+    waited += wait;
+    ++steps;
+  }
+};
+
+class Trainer {
+ public:
+  Trainer(const RunSetup& setup, const RunDirectory& run)
+      : setup_(setup),
+        recipe_(setup.recipe),
+        run_(run),
+        model_(make_model(setup)),
+        step_(setup, *model_),
+        store_(run, recipe_.checkpoint.keep) {}
+
+  int train();
+
+ private:
+  void print_start() const;
+  bool due(int64_t done) const;
+  void save(int64_t done);
+  void try_to_save(int64_t done);
+  void log(int64_t done, const StepFigures& figures, double seconds, double waited);
+  void write_rows();
+  void close_epoch(int64_t done);
+  int end_early(int64_t done);
+  double images_per_step() const { return static_cast<double>(recipe_.batch.images()); }
+
+  const RunSetup& setup_;
+  const Recipe& recipe_;
+  const RunDirectory& run_;
+  std::unique_ptr<Model> model_;
+  TrainStep step_;
+  CheckpointStore store_;
+  SignalCatcher signals_;
+  Progress progress_;
+  std::optional<MetricsLog> metrics_;
+  std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
+  EpochFigures epoch_;
+  int64_t saved_ = -1;  // the step of the newest checkpoint
+  int save_failures_ = 0;
+  double total_seconds_ = 0, total_waited_ = 0;
+};
+
+int Trainer::train() {
+  int64_t done = 0;
+  if (const std::optional<LoadedCheckpoint> checkpoint = store_.load_newest()) {
+    done = saved_ = restore_training(*checkpoint, setup_, *model_, step_);
+    fmt::print("resuming from {}\n", checkpoint->path.string());
+  }
+  metrics_.emplace(run_.metrics().string(), done);
+  print_start();
+
+  const int64_t total = step_.total_steps();
+  const int64_t resumed_at = done;
+  Loader loader(setup_, done, total, static_cast<int>(recipe_.loader.workers));
+  while (done < total) {
+    const auto start = Clock::now();
+    const double waited_before = loader.waited();
+    const auto figures = step_.run(done, loader, [&] { return signals_.caught() != 0; });
+    if (!figures) return end_early(done);
+    ++done;
+    log(done, *figures, seconds_since(start), loader.waited() - waited_before);
+    if (done % step_.epoch_steps() == 0) close_epoch(done);
+    if (signals_.caught()) return end_early(done);
+    if (due(done)) try_to_save(done);
+  }
+  progress_.finish();
+  for (int attempt = 1; saved_ != total; ++attempt) try_to_save(total);
+  fmt::print(
+      "done: {} epochs, {} steps ({} of them now, in {:.1f} s, {:.1f} images/s, data wait {:.1f} "
+      "%), weights {}\n{}\n",
+      recipe_.train.epochs, total, total - resumed_at, total_seconds_,
+      total_seconds_ > 0
+          ? images_per_step() * static_cast<double>(total - resumed_at) / total_seconds_
+          : 0.0,
+      total_seconds_ > 0 ? 100 * total_waited_ / total_seconds_ : 0.0, weights_fingerprint(*model_),
+      run_.path().string());
+  return 0;
+}
+
+void Trainer::print_start() const {
+  const Split& split = setup_.split;
+  int64_t parameters = 0;
+  for (const Parameter& p : model_->arena().parameters()) parameters += p.elements();
+  fmt::print(
+      "{}: {} ({:.2f} M parameters) on {} x {} x {}, {}\n"
+      "{} training images of {} ({} test images, {}), {} classes; {} epochs of {} steps of {} x {} "
+      "images\n",
+      recipe_.name, recipe_.model.backbone, static_cast<double>(parameters) * 1e-6,
+      setup_.channels.size(), setup_.crop, setup_.crop, name_of(setup_.precision),
+      split.train.size(), setup_.dataset.root.string(), split.test.size(),
+      name_of(recipe_.data.split), setup_.classes, recipe_.train.epochs, step_.epoch_steps(),
+      recipe_.batch.groups, recipe_.batch.group_size);
+  std::fflush(stdout);
+}
+
+bool Trainer::due(int64_t done) const {
+  const Recipe::Checkpoint& when = recipe_.checkpoint;
+  return done == step_.total_steps() || (when.every_steps > 0 && done % when.every_steps == 0) ||
+         (when.every_epochs > 0 && done % (when.every_epochs * step_.epoch_steps()) == 0);
+}
+
+// The log first: a checkpoint promises the rows up to its step.
+void Trainer::save(int64_t done) {
+  write_rows();
+  metrics_->sync();
+  save_training(store_, setup_, *model_, step_, done);
+  saved_ = done;
+  save_failures_ = 0;
+}
+
+void Trainer::try_to_save(int64_t done) {
+  try {
+    save(done);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage || ++save_failures_ >= kSaveFailures) throw;
+    progress_.finish();
+    fmt::print(stderr,
+               "warning: step {} could not be saved: {}\n         the checkpoint of step {} is "
+               "intact; trying again later ({} of {} failures)\n",
+               done, error.what(), std::max<int64_t>(saved_, 0), save_failures_, kSaveFailures);
+  }
+}
+
+void Trainer::log(int64_t done, const StepFigures& figures, double seconds, double waited) {
+  const int64_t epoch = (done - 1) / step_.epoch_steps() + 1;
+  const double images_per_s = images_per_step() / seconds;
+  Json row = Json::object();
+  row["step"] = done;
+  row["epoch"] = epoch;
+  row["loss"] = figures.loss;
+  row["target_loss"] = figures.target_loss;
+  row["accuracy"] = figures.accuracy;
+  if (recipe_.batch_head.mode != BatchHeadMode::none) {
+    row["batch_loss"] = figures.batch_loss;
+    row["batch_accuracy"] = figures.batch_accuracy;
+  }
+  row["gradient_norm"] = figures.gradient_norm;
+  row["lr"] = figures.learning_rate;
+  row["images_per_s"] = images_per_s;
+  row["data_wait"] = waited / seconds;
+  row["memory_mb"] =
+      static_cast<double>(CachingAllocator::of(Device::cpu).counters().peak_active_bytes) / 1048576;
+  row["eta_s"] = static_cast<double>(step_.total_steps() - done) * seconds;
+  row["ranks"] = 1;
+  rows_.push_back(std::move(row));
+  try {
+    write_rows();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;  // a full disk: kept for the next attempt
+  }
+  progress_.step({.epoch = epoch,
+                  .epochs = recipe_.train.epochs,
+                  .step = done,
+                  .steps = step_.total_steps(),
+                  .loss = figures.loss,
+                  .gradient_norm = figures.gradient_norm,
+                  .lr = figures.learning_rate,
+                  .seconds = seconds,
+                  .wait_seconds = waited,
+                  .images = recipe_.batch.images()});
+  epoch_.add(figures, seconds, waited);
+  total_seconds_ += seconds;
+  total_waited_ += waited;
+}
+
+void Trainer::write_rows() {
+  size_t written = 0;
+  try {
+    for (; written < rows_.size(); ++written) metrics_->append(rows_[written]);
+  } catch (...) {
+    rows_.erase(rows_.begin(), rows_.begin() + static_cast<ptrdiff_t>(written));
+    throw;
+  }
+  rows_.clear();
+}
+
+void Trainer::close_epoch(int64_t done) {
+  progress_.finish();
+  const double steps = static_cast<double>(epoch_.steps);
+  std::string batch;
+  if (recipe_.batch_head.mode != BatchHeadMode::none)
+    batch = fmt::format(", batch accuracy {:.1f} %", 100 * epoch_.sum.batch_accuracy / steps);
+  fmt::print(
+      "epoch {}/{}: loss {:.4f}, accuracy {:.1f} %{}, {:.1f} images/s, data wait {:.1f} %, weights "
+      "{}\n",
+      done / step_.epoch_steps(), recipe_.train.epochs, epoch_.sum.loss / steps,
+      100 * epoch_.sum.accuracy / steps, batch, images_per_step() * steps / epoch_.seconds,
+      100 * epoch_.waited / epoch_.seconds, weights_fingerprint(*model_));
+  std::fflush(stdout);
+  epoch_ = {};
+}
+
+int Trainer::end_early(int64_t done) {
+  progress_.finish();
+  if (saved_ != done) save(done);
+  fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
+             signal_name(signals_.caught()), done, step_.total_steps());
+  return static_cast<int>(ErrorKind::interrupted);
+}
+
+// What the run does without: on stderr, and by site in RUN/left_out.csv.
+void list_left_out(const RunSetup& setup, const RunDirectory& run) {
+  if (setup.left_out.empty()) return;
+  std::string table = "site_id,reason\n";
+  for (const LeftOut& item : setup.left_out) {
+    std::string reason = item.reason;
+    std::ranges::replace(reason, '"', '\'');
+    table += fmt::format("{},\"{}\"\n", setup.dataset.sites[static_cast<size_t>(item.site)].site_id,
+                         reason);
+  }
+  const std::string path = (run.path() / "left_out.csv").string();
+  write_file_durably(path, table);
+  fmt::print(stderr, "warning: {} sites are left out ({}: {}); all of them: {}\n",
+             setup.left_out.size(),
+             setup.dataset.sites[static_cast<size_t>(setup.left_out[0].site)].site_id,
+             setup.left_out[0].reason, path);
+}
+
+}  // namespace
+
+int run_train(const TrainOptions& options) {
+  choose_device(options.compute.device, options.compute.threads);
+  const Recipe recipe = load_recipe(options.recipe, options.sets);
+  const RunDirectory run(options.out);
+  if (run.has_run()) {
+    if (!options.resume)
+      fail(ErrorKind::usage,
+           "{} holds a run already; --resume auto goes on with it, another --out starts a new one",
+           options.out.string());
+    check_same_recipe(run.path(), recipe);
+  }
+  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache);
+  Trainer trainer(*setup, run);
+  RunInfo info;
+  info.recipe_hash = recipe_hash(recipe);
+  info.data = std::filesystem::absolute(options.data).string();
+  if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
+  run.start(recipe, info);
+  list_left_out(*setup, run);
+  return trainer.train();
+}
+
+}  // namespace mono
