@@ -29,6 +29,8 @@ class TrainProgress {
 
   // Shows the step if it is time for a line; the first one at once.
   void step(const StepReport& report);
+  // Clears the live line, so that other output can be printed.
+  void clear() { line_.clear(); }
 
   // Seconds of all steps so far, and those of them spent waiting for data.
   double seconds() const { return all_.seconds; }

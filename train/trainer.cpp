@@ -8,6 +8,7 @@
 //   a value that is not finite -> exit 4, nothing of that step is saved
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <optional>
 
@@ -16,10 +17,10 @@
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/metrics.h"
-#include "train/progress.h"
 #include "train/run_directory.h"
 #include "train/signals.h"
 #include "train/train_checkpoint.h"
+#include "train/train_progress.h"
 #include "train/train_step.h"
 
 namespace mono {
@@ -51,13 +52,14 @@ struct EpochFigures {
 
 class Trainer {
  public:
-  Trainer(const RunSetup& setup, const RunDirectory& run)
+  Trainer(const RunSetup& setup, const RunDirectory& run, const SignalCatcher& signals)
       : setup_(setup),
         recipe_(setup.recipe),
         run_(run),
         model_(make_model(setup)),
         step_(setup, *model_),
-        store_(run, recipe_.checkpoint.keep) {}
+        store_(run, recipe_.checkpoint.keep),
+        signals_(signals) {}
 
   int train();
 
@@ -78,14 +80,13 @@ class Trainer {
   std::unique_ptr<Model> model_;
   TrainStep step_;
   CheckpointStore store_;
-  SignalCatcher signals_;
-  Progress progress_;
+  const SignalCatcher& signals_;
+  TrainProgress progress_;
   std::optional<MetricsLog> metrics_;
   std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
   EpochFigures epoch_;
   int64_t saved_ = -1;  // the step of the newest checkpoint
   int save_failures_ = 0;
-  double total_seconds_ = 0, total_waited_ = 0;
 };
 
 int Trainer::train() {
@@ -111,17 +112,15 @@ int Trainer::train() {
     if (signals_.caught()) return end_early(done);
     if (due(done)) try_to_save(done);
   }
-  progress_.finish();
+  progress_.clear();
   for (int attempt = 1; saved_ != total; ++attempt) try_to_save(total);
+  const double seconds = std::max(progress_.seconds(), 1e-9);
+  const double images = images_per_step() * static_cast<double>(total - resumed_at);
   fmt::print(
       "done: {} epochs, {} steps ({} of them now, in {:.1f} s, {:.1f} images/s, data wait {:.1f} "
       "%), weights {}\n{}\n",
-      recipe_.train.epochs, total, total - resumed_at, total_seconds_,
-      total_seconds_ > 0
-          ? images_per_step() * static_cast<double>(total - resumed_at) / total_seconds_
-          : 0.0,
-      total_seconds_ > 0 ? 100 * total_waited_ / total_seconds_ : 0.0, weights_fingerprint(*model_),
-      run_.path().string());
+      recipe_.train.epochs, total, total - resumed_at, progress_.seconds(), images / seconds,
+      100 * progress_.wait_seconds() / seconds, weights_fingerprint(*model_), run_.path().string());
   return 0;
 }
 
@@ -161,7 +160,7 @@ void Trainer::try_to_save(int64_t done) {
     save(done);
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage || ++save_failures_ >= kSaveFailures) throw;
-    progress_.finish();
+    progress_.clear();
     fmt::print(stderr,
                "warning: step {} could not be saved: {}\n         the checkpoint of step {} is "
                "intact; trying again later ({} of {} failures)\n",
@@ -202,13 +201,11 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
                   .steps = step_.total_steps(),
                   .loss = figures.loss,
                   .gradient_norm = figures.gradient_norm,
-                  .lr = figures.learning_rate,
+                  .learning_rate = figures.learning_rate,
                   .seconds = seconds,
                   .wait_seconds = waited,
                   .images = recipe_.batch.images()});
   epoch_.add(figures, seconds, waited);
-  total_seconds_ += seconds;
-  total_waited_ += waited;
 }
 
 void Trainer::write_rows() {
@@ -223,7 +220,7 @@ void Trainer::write_rows() {
 }
 
 void Trainer::close_epoch(int64_t done) {
-  progress_.finish();
+  progress_.clear();
   const double steps = static_cast<double>(epoch_.steps);
   std::string batch;
   if (recipe_.batch_head.mode != BatchHeadMode::none)
@@ -239,7 +236,7 @@ void Trainer::close_epoch(int64_t done) {
 }
 
 int Trainer::end_early(int64_t done) {
-  progress_.finish();
+  progress_.clear();
   if (saved_ != done) save(done);
   fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
              signal_name(signals_.caught()), done, step_.total_steps());
@@ -267,6 +264,7 @@ void list_left_out(const RunSetup& setup, const RunDirectory& run) {
 }  // namespace
 
 int run_train(const TrainOptions& options) {
+  const SignalCatcher signals;
   choose_device(options.compute.device, options.compute.threads);
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   const RunDirectory run(options.out);
@@ -278,12 +276,13 @@ int run_train(const TrainOptions& options) {
     check_same_recipe(run.path(), recipe);
   }
   const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache);
-  Trainer trainer(*setup, run);
-  RunInfo info;
-  info.recipe_hash = recipe_hash(recipe);
-  info.data = std::filesystem::absolute(options.data).string();
-  if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
-  run.start(recipe, info);
+  Trainer trainer(*setup, run, signals);
+  if (!run.has_run()) {
+    RunInfo info;
+    info.data = std::filesystem::absolute(options.data).string();
+    if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
+    run.start(recipe, info);
+  }
   list_left_out(*setup, run);
   return trainer.train();
 }
