@@ -266,6 +266,7 @@ void list_left_out(const RunSetup& setup, const RunDirectory& run) {
 int run_train(const TrainOptions& options) {
   const SignalCatcher signals;
   choose_device(options.compute.device, options.compute.threads);
+  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   const RunDirectory run(options.out);
   if (run.has_run()) {

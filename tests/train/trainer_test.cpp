@@ -1,0 +1,236 @@
+// Whole runs of the tiny screen: logs, checkpoints, resuming, refusing.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <thread>
+
+#include "models/safetensors.h"
+#include "tests/train/tiny_screen.h"
+#include "train/checkpoint.h"
+#include "train/commands.h"
+#include "train/json.h"
+
+namespace mono {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class TrainerTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    screen_ = new test::TempDir;
+    test::write_tiny_screen(screen_->path());
+  }
+  static void TearDownTestSuite() { delete screen_; }
+
+  // A run of three epochs of four steps; 12 in all.
+  static TrainOptions options(const fs::path& out, const std::vector<std::string>& sets = {}) {
+    TrainOptions options;
+    options.recipe = "smoke/rxrx1/table1/baseline";
+    options.sets = test::tiny_sets();
+    options.sets.push_back("checkpoint.every_steps=2");
+    options.sets.insert(options.sets.end(), sets.begin(), sets.end());
+    options.data = screen_->path();
+    options.out = out;
+    return options;
+  }
+  static test::TempDir* screen_;
+};
+test::TempDir* TrainerTest::screen_ = nullptr;
+
+std::string weights_of(const fs::path& run) {
+  return test::read_text(list_checkpoints(run).front() / "model.safetensors");
+}
+
+std::vector<JsonView> metrics_of(const fs::path& run) {
+  std::istringstream lines(test::read_text(run / "metrics.jsonl"));
+  std::vector<JsonView> rows;
+  for (std::string line; std::getline(lines, line);)
+    rows.push_back(parse_json(line, "metrics.jsonl"));
+  return rows;
+}
+
+TEST_F(TrainerTest, WritesARowAStepAndTheLastCheckpoint) {
+  test::TempDir dir;
+  EXPECT_EQ(run_train(options(dir / "run", {"checkpoint.every_steps=0", "batch.groups=1"})), 0);
+  const std::vector<JsonView> rows = metrics_of(dir / "run");
+  ASSERT_EQ(rows.size(), 24u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["step"].integer(), static_cast<int64_t>(i) + 1);
+    EXPECT_EQ(rows[i]["epoch"].integer(), static_cast<int64_t>(i) / 8 + 1);
+    EXPECT_GT(rows[i]["loss"].number(), 0);
+    EXPECT_EQ(rows[i]["ranks"].integer(), 1);
+  }
+  EXPECT_EQ(list_checkpoints(dir / "run").front().filename(), "step_00000024");
+  EXPECT_TRUE(fs::exists(dir / "run" / "recipe.toml"));
+}
+
+TEST_F(TrainerTest, ResumedFromAnyCheckpointEndsWithTheSameBits) {
+  test::TempDir dir;
+  for (const auto& sets : {std::vector<std::string>{"augment.mixing=cutmix"},
+                           {"batch.one_experiment_per_group=true", "domain.adabn=true",
+                            "batch_head.mode=reversed", "batch_head.schedule=ramp"}}) {
+    const fs::path whole = dir / ("whole" + std::to_string(sets.size()));
+    ASSERT_EQ(run_train(options(whole, sets)), 0);
+    const size_t steps = metrics_of(whole).size();
+    const fs::path cut = dir / ("cut" + std::to_string(sets.size()));
+    fs::copy(whole, cut, fs::copy_options::recursive);
+    // Newest checkpoint damaged, then the one before it too: none is left, the run starts afresh.
+    for (int damaged = 0; damaged < 2; ++damaged) {
+      const fs::path newest = list_checkpoints(cut).front();
+      fs::remove_all(newest);
+      TrainOptions again = options(cut, sets);
+      again.resume = true;
+      again.sets.push_back(fmt::format("loader.workers={}", 2 * damaged));  // changes no bit
+      ASSERT_EQ(run_train(again), 0);
+      EXPECT_EQ(weights_of(cut), weights_of(whole));
+      const std::vector<JsonView> rows = metrics_of(cut), expected = metrics_of(whole);
+      ASSERT_EQ(rows.size(), steps);
+      for (size_t i = 0; i < rows.size(); ++i) {
+        EXPECT_EQ(rows[i]["step"].integer(), static_cast<int64_t>(i) + 1);
+        EXPECT_EQ(rows[i]["loss"].number(), expected[i]["loss"].number());
+      }
+      if (damaged == 0) {
+        fs::remove_all(list_checkpoints(cut).front());
+        fs::remove_all(list_checkpoints(cut).front());
+      }
+    }
+  }
+}
+
+TEST_F(TrainerTest, ASignalSavesTheLastLoggedStep) {
+  test::TempDir dir;
+  ASSERT_EQ(run_train(options(dir / "whole")), 0);
+  TrainOptions interrupted = options(dir / "run", {"checkpoint.every_steps=0"});
+  interrupted.resume = true;
+  int interruptions = 0;
+  for (const int signal : {SIGTERM, SIGINT, SIGUSR1, SIGTERM, SIGTERM}) {
+    std::thread sender([signal, wait = 20 + 15 * interruptions] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(wait));
+      ::kill(::getpid(), signal);
+    });
+    // Should the run be over before the signal: that one is for this handler.
+    struct sigaction ignore {
+    }, before{};
+    ignore.sa_handler = SIG_IGN;
+    ::sigaction(signal, &ignore, &before);
+    const int exit_code = run_train(interrupted);
+    sender.join();
+    ::sigaction(signal, &before, nullptr);
+    if (exit_code == 0) break;
+    ASSERT_EQ(exit_code, 75);
+    ++interruptions;
+    const auto newest = load_last_checkpoint(dir / "run");
+    EXPECT_EQ(static_cast<int64_t>(metrics_of(dir / "run").size()), newest.step);
+  }
+  EXPECT_GT(interruptions, 0);
+  ASSERT_EQ(run_train(interrupted), 0);
+  EXPECT_EQ(weights_of(dir / "run"), weights_of(dir / "whole"));
+}
+
+// No room for a file: every write above the limit fails, as on a full disk.
+TEST_F(TrainerTest, AFullDiskIsReportedAndSurvived) {
+  test::TempDir dir;
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit full{2000, before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &full);
+  std::string message;
+  int kind = 0;
+  testing::internal::CaptureStderr();
+  try {
+    run_train(options(dir / "run"));
+  } catch (const Error& error) {
+    message = error.what();
+    kind = error.exit_code();
+  }
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(), HasSubstr("trying again later"));
+  EXPECT_EQ(kind, 5);
+  EXPECT_THAT(message, HasSubstr("run"));
+  TrainOptions again = options(dir / "run");
+  again.resume = true;
+  ASSERT_EQ(run_train(again), 0);
+  ASSERT_EQ(run_train(options(dir / "whole")), 0);
+  EXPECT_EQ(weights_of(dir / "run"), weights_of(dir / "whole"));
+  EXPECT_EQ(metrics_of(dir / "run").size(), 12u);
+}
+
+TEST_F(TrainerTest, RefusesWhatCannotBeResumed) {
+  test::TempDir dir;
+  ASSERT_EQ(run_train(options(dir / "run", {"train.epochs=1"})), 0);
+  const auto refused = [&](TrainOptions again) -> std::pair<int, std::string> {
+    try {
+      run_train(again);
+    } catch (const Error& error) {
+      return {error.exit_code(), error.what()};
+    }
+    return {0, ""};
+  };
+  const auto [twice, twice_text] = refused(options(dir / "run", {"train.epochs=1"}));
+  EXPECT_EQ(twice, 2);
+  EXPECT_THAT(twice_text, HasSubstr("--resume auto"));
+  TrainOptions other = options(dir / "run", {"train.epochs=1", "optim.lr=0.01"});
+  other.resume = true;
+  const auto [changed, changed_text] = refused(other);
+  EXPECT_EQ(changed, 2);
+  EXPECT_THAT(changed_text, HasSubstr("optim.lr"));
+  // The same recipe on a screen with other sites.
+  test::TempDir smaller;
+  test::write_tiny_screen(smaller.path());
+  fs::remove(smaller / "images/HUVEC-01/Plate1/B02_s1_w1.png");
+  TrainOptions moved = options(dir / "run", {"train.epochs=1"});
+  moved.resume = true;
+  moved.data = smaller.path();
+  const auto [elsewhere, elsewhere_text] = refused(moved);
+  EXPECT_EQ(elsewhere, 3);
+  EXPECT_THAT(elsewhere_text, HasSubstr("other sites"));
+}
+
+TEST_F(TrainerTest, DivergenceEndsWithoutSavingIt) {
+  test::TempDir dir;
+  try {
+    run_train(options(dir / "run", {"optim.lr=1e3", "optim.warmup_epochs=0.0", "train.epochs=50",
+                                    "optim.momentum=0.999", "optim.weight_decay=1.0"}));
+    FAIL() << "a learning rate of 1000 and it did not diverge";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), 4);
+    EXPECT_THAT(error.what(), HasSubstr("step "));
+  }
+  const LoadedCheckpoint checkpoint = load_last_checkpoint(dir / "run");
+  for (const SafetensorsEntry& entry : checkpoint.model.entries())
+    for (const float value : checkpoint.model.values<float>(entry.name))
+      ASSERT_TRUE(std::isfinite(value)) << entry.name;
+}
+
+TEST_F(TrainerTest, TheExperimentAsTheTarget) {
+  test::TempDir dir;
+  EXPECT_EQ(run_train(options(dir / "run", {"data.target=experiment", "train.epochs=12"})), 0);
+  const std::vector<JsonView> rows = metrics_of(dir / "run");
+  EXPECT_LT(rows.back()["target_loss"].number(), rows.front()["target_loss"].number() / 2);
+}
+
+TEST_F(TrainerTest, ChecksBeforeTraining) {
+  test::TempDir dir;
+  PreflightOptions check;
+  check.recipe = "smoke/rxrx1/table1/adabn";
+  check.sets = test::tiny_sets();
+  check.data = screen_->path();
+  check.out = dir.path();
+  testing::internal::CaptureStdout();
+  const int code = run_check(check);
+  const std::string text = testing::internal::GetCapturedStdout();
+  EXPECT_EQ(code, 0) << text;
+  EXPECT_THAT(text, HasSubstr("48 training and 16 test images"));
+  EXPECT_THAT(text, HasSubstr("written and read back"));
+  EXPECT_THAT(text, HasSubstr("ready to train"));
+  EXPECT_TRUE(fs::is_empty(dir.path()));
+}
+
+}  // namespace
+}  // namespace mono

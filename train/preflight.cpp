@@ -1,0 +1,143 @@
+// `train_rxrx check`: everything that can fail hours into a run, tried in a minute. The recipe, the
+// screen's tables and the headers (--deep: the pixels) of its images, one optimiser step on a few
+// images, a checkpoint written and read back, and what the whole run will need of memory, disk and
+// time.
+#include <fmt/format.h>
+
+#include <chrono>
+
+#include "nn/functional/convolution.h"
+#include "runtime/allocator.h"
+#include "train/commands.h"
+#include "train/data/commands.h"
+#include "train/device.h"
+#include "train/progress.h"
+#include "train/train_checkpoint.h"
+
+namespace mono {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr int64_t kTrialImages = 4;
+
+double gigabytes(double bytes) {
+  return bytes * 1e-9;
+}
+
+// A folder of its own below `where`, gone with this object.
+class TrialFolder {
+ public:
+  explicit TrialFolder(const fs::path& where) : path_(where / ".monolayer-check") {
+    fs::remove_all(path_);
+  }
+  ~TrialFolder() {
+    std::error_code ignored;
+    fs::remove_all(path_, ignored);
+  }
+  TrialFolder(const TrialFolder&) = delete;
+  TrialFolder& operator=(const TrialFolder&) = delete;
+  const fs::path& path() const { return path_; }
+
+ private:
+  fs::path path_;
+};
+
+// The free bytes of the file system that `where`, or the nearest folder above it, is on.
+double free_bytes(fs::path where) {
+  where = fs::absolute(where);
+  while (!fs::exists(where)) where = where.parent_path();
+  return static_cast<double>(fs::space(where).available);
+}
+
+// One optimiser step on a single group of a few images; says what a real one will take.
+void try_a_step(const Recipe& recipe, RunSetup& setup, Model& model) {
+  setup.recipe.batch.groups = 1;
+  setup.recipe.batch.group_size = std::min(recipe.batch.group_size, kTrialImages);
+  TrainStep step(setup, model);
+  Loader loader(setup, 0, 2, 0);
+  step.run(0, loader);  // the first one also prepares kernels
+  CachingAllocator& allocator = CachingAllocator::of(Device::cpu);
+  const int64_t before = allocator.counters().active_bytes;
+  allocator.reset_peak();
+  const auto start = std::chrono::steady_clock::now();
+  const StepFigures figures = *step.run(1, loader);
+  const double seconds =
+      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const double trial_images = static_cast<double>(setup.recipe.batch.group_size);
+  const double activations = static_cast<double>(allocator.counters().peak_active_bytes - before);
+  setup.recipe.batch = recipe.batch;
+
+  const int64_t steps = steps_per_epoch(setup) * recipe.train.epochs;
+  const double step_seconds = seconds / trial_images * static_cast<double>(recipe.batch.images());
+  const double memory = static_cast<double>(before) +
+                        activations / trial_images * static_cast<double>(recipe.batch.group_size);
+  fmt::print("step       ok: {} images, loss {:.4f}, gradient norm {:.3f}, {:.2f} s\n",
+             setup.recipe.batch.group_size < kTrialImages ? recipe.batch.group_size : kTrialImages,
+             figures.loss, figures.gradient_norm, seconds);
+  fmt::print(
+      "run        about {} for a step of {} images, {} for {} steps; about {:.2f} GB of memory\n",
+      duration_text(step_seconds), recipe.batch.images(),
+      duration_text(step_seconds * static_cast<double>(steps)), steps, gigabytes(memory));
+}
+
+// Saves and restores; returns the checkpoint's size in bytes.
+double try_a_checkpoint(const fs::path& where, const RunSetup& setup, Model& model) {
+  const TrialFolder folder(where);
+  const RunDirectory run(folder.path());
+  CheckpointStore store(run, 2);
+  TrainStep step(setup, model);
+  const fs::path saved = save_training(store, setup, model, step, 0);
+  double bytes = 0;
+  for (const auto& file : fs::directory_iterator(saved))
+    bytes += static_cast<double>(file.file_size());
+  const std::string before = weights_fingerprint(model);
+  model.arena().weights().zero();
+  restore_training(load_checkpoint(saved), setup, model, step);
+  MONO_CHECK(weights_fingerprint(model) == before, "a checkpoint changed the weights");
+  return bytes;
+}
+
+}  // namespace
+
+int run_check(const PreflightOptions& options) {
+  choose_device(options.compute.device, options.compute.threads);
+  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
+  const Recipe recipe = load_recipe(options.recipe, options.sets);
+  fmt::print("recipe     ok: {}, hash {}\n", recipe.name, recipe_hash(recipe));
+
+  const int damage =
+      options.cache.empty() ? run_data_check({.data = options.data, .quick = !options.deep}) : 0;
+  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache);
+  const int64_t steps = steps_per_epoch(*setup);
+  fmt::print(
+      "data       {}: {} training and {} test images ({}), {} classes, {} experiments, {} steps an "
+      "epoch; {} sites left out\n",
+      damage ? "has problems" : "ok", setup->split.train.size(), setup->split.test.size(),
+      name_of(recipe.data.split), setup->classes, setup->experiments, steps,
+      setup->left_out.size());
+
+  const std::unique_ptr<Model> model = make_model(*setup);
+  const fs::path out = options.out.empty() ? fs::temp_directory_path() : options.out;
+  const double checkpoint = try_a_checkpoint(out, *setup, *model);
+  const double needed = checkpoint * static_cast<double>(recipe.checkpoint.keep + 1);
+  const double available = free_bytes(out);
+  fmt::print(
+      "checkpoint ok: written and read back, {:.3f} GB; {:.3f} GB for {} and the next, {:.1f} "
+      "GB free at {}\n",
+      gigabytes(checkpoint), gigabytes(needed), recipe.checkpoint.keep, gigabytes(available),
+      out.string());
+  if (needed > available)
+    fail(ErrorKind::storage,
+         "{}: checkpoints need {:.3f} GB and {:.3f} GB are free; free some, lower checkpoint.keep, "
+         "or "
+         "choose another --out",
+         out.string(), gigabytes(needed), gigabytes(available));
+
+  try_a_step(recipe, *setup, *model);
+  if (damage && recipe.data.on_bad_image == OnBadImage::fail) return damage;
+  fmt::print("ready to train\n");
+  return 0;
+}
+
+}  // namespace mono
