@@ -114,7 +114,11 @@ void TrainStep::run_group(int group, const Batch& batch, const BatchHead& head,
 
 void TrainStep::check_finite(int64_t step, const StepFigures& figures,
                              const Tensor& gradient) const {
-  if (std::isfinite(figures.loss) && std::isfinite(figures.gradient_norm)) return;
+  // Statistics too: a variance that overflows hides behind normalised values of zero.
+  if (std::isfinite(figures.loss) && std::isfinite(figures.gradient_norm) &&
+      std::isfinite(flat_norm(group_statistics_.mean())) &&
+      std::isfinite(flat_norm(group_statistics_.variance())))
+    return;
   // Batch norms are registered in the order of the forward pass: the first one with statistics that
   // are not finite is where it began.
   std::string where;
@@ -134,7 +138,7 @@ void TrainStep::check_finite(int64_t step, const StepFigures& figures,
       ErrorKind::diverged,
       "training diverged at step {}: loss {}, gradient norm {}; the first value that is not finite "
       "is in {}. Nothing of this step was saved; lower optim.lr or lengthen optim.warmup_epochs",
-      step, figures.loss, figures.gradient_norm, where);
+      step + 1, figures.loss, figures.gradient_norm, where);
 }
 
 }  // namespace mono
