@@ -89,6 +89,52 @@ void bind_data(CLI::App& command, std::filesystem::path& data) {
   command.add_option("--data", data, "the screen: its table and its images")->required();
 }
 
+// Flags that are another spelling of a recipe key.
+void bind_recipe(CLI::App& command, std::string& recipe, std::vector<std::string>& sets) {
+  command.add_option("--recipe", recipe, "a name of `list recipes`, or a .toml file")->required();
+  command.add_option("--set", sets, "KEY=VALUE over the recipe; may be repeated")
+      ->allow_extra_args(false);
+  const auto shorthand = [&](const char* flag, const char* key, const char* help) {
+    command.add_option_function<std::string>(
+        flag,
+        [&sets, key = std::string(key)](const std::string& value) {
+          sets.push_back(key + "=" + value);
+        },
+        help);
+  };
+  shorthand("--seed", "seed", "as --set seed=N");
+  shorthand("--precision", "train.precision", "f32 or bf16, as --set train.precision=...");
+  shorthand("--on-bad-image", "data.on_bad_image", "fail or drop, as --set data.on_bad_image=...");
+}
+
+void bind_cache(CLI::App& command, std::filesystem::path& cache) {
+  command.add_option("--cache", cache, "the cache file of `data pack`; without it PNG files");
+}
+
+void bind_train(CLI::App& command, TrainOptions& options) {
+  bind_recipe(command, options.recipe, options.sets);
+  bind_data(command, options.data);
+  bind_cache(command, options.cache);
+  command.add_option("--out", options.out, "the run's folder")->required();
+  command.add_option_function<std::string>(
+      "--resume",
+      [&options](const std::string& how) {
+        if (how != "auto") throw CLI::ValidationError("--resume", "takes auto, not '" + how + "'");
+        options.resume = true;
+      },
+      "auto: from the newest good checkpoint in --out, or afresh where there is none");
+  bind_compute(command, options.compute);
+}
+
+void bind_check(CLI::App& command, PreflightOptions& options) {
+  bind_recipe(command, options.recipe, options.sets);
+  bind_data(command, options.data);
+  bind_cache(command, options.cache);
+  command.add_option("--out", options.out, "where the run is to be; without it a temporary folder");
+  command.add_flag("--deep", options.deep, "decode every image, not only the headers");
+  bind_compute(command, options.compute);
+}
+
 void bind_synth(CLI::App& command, SynthOptions& options) {
   command.add_option("--out", options.out, "the new screen; must not exist or be empty")
       ->required();
@@ -148,6 +194,9 @@ void add_commands(Commands& commands) {
   CLI::App& app = commands.app;
   commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
   add_data_commands(commands, *app.add_subcommand("data", "Make, check and look at screens"));
+  commands.add(app, "train", "Train a recipe on a screen", run_train, bind_train);
+  commands.add(app, "check", "Try everything that can fail later, in a minute", run_check,
+               bind_check);
   commands.add(app, "forward", "Run a model on tensors from a file", run_forward, bind_forward);
   commands.add(app, "bench", "Time whole training steps", run_bench, bind_bench);
 }

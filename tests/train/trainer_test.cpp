@@ -208,7 +208,7 @@ TEST_F(TrainerTest, DivergenceEndsWithoutSavingIt) {
 TEST_F(TrainerTest, TheExperimentAsTheTarget) {
   test::TempDir dir;
   EXPECT_EQ(run_train(options(dir / "run", {"data.target=experiment", "data.normalisation=all",
-                                            "train.epochs=15"})),
+                                            "train.epochs=30"})),
             0);
   const std::vector<JsonView> rows = metrics_of(dir / "run");
   EXPECT_LT(rows.back()["target_loss"].number(), rows.front()["target_loss"].number() / 2);
