@@ -7,7 +7,6 @@
 #include "models/weights.h"
 
 namespace mono {
-namespace {
 
 SplitOptions split_options(const Recipe& recipe) {
   SplitOptions options;
@@ -20,6 +19,8 @@ SplitOptions split_options(const Recipe& recipe) {
   options.train_experiments = static_cast<int>(recipe.data.train_experiments);
   return options;
 }
+
+namespace {
 
 void choose_pixels(RunSetup& setup) {
   const Recipe& recipe = setup.recipe;

@@ -53,6 +53,9 @@ struct RunSetup {
 std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
                                  const std::filesystem::path& cache = {});
 
+// How the recipe parts a screen.
+SplitOptions split_options(const Recipe& recipe);
+
 // The recipe's network on the screen's classes and experiments, freshly drawn from the seed, or
 // (first `weights` of model.weights) started from a file of its backbone's weights.
 std::unique_ptr<Model> make_model(const RunSetup& setup);
