@@ -70,26 +70,33 @@ def build(name, seed):
 
 
 def settle(model, x):
-    """Moves each batch norm's offset into the widest gap near its channel's median value."""
-    handles = []
+    """Moves batch-norm offsets so that every ReLU input's channel has 0 in its widest gap near the
+    median. The ReLU input is a batch norm's output (DenseNet), or that plus a shortcut (ResNet):
+    then the last batch norm that ran carries the shift."""
+    handles, last = [], [None]
 
-    def hook(module, _, y):
-        flat = y.detach().transpose(0, 1).flatten(1)
+    def shifted(module, values):
+        flat = values.detach().transpose(0, 1).flatten(1)
         ordered, _ = flat.sort(1)
         n = ordered.shape[1]
         low, high = int(n * 0.3), max(int(n * 0.3) + 2, int(n * 0.7))
         gaps = ordered[:, low + 1:high] - ordered[:, low:high - 1]
-        at = gaps.argmax(1)
-        rows = torch.arange(flat.shape[0])
+        at, rows = gaps.argmax(1), torch.arange(flat.shape[0])
         middle = (ordered[rows, low + at] + ordered[rows, low + at + 1]) / 2
         new = (module.bias.data - middle).float().double()
         shift = new - module.bias.data
         module.bias.data = new
-        return y + shift[None, :, None, None]
+        return values + shift[None, :, None, None]
+
+    def remember(module, _, y):
+        last[0] = module
+        return shifted(module, y) if hasattr(model, "features") else y
 
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            handles.append(module.register_forward_hook(hook))
+            handles.append(module.register_forward_hook(remember))
+        if isinstance(module, torch.nn.ReLU) and not hasattr(model, "features"):
+            handles.append(module.register_forward_pre_hook(lambda _, i: (shifted(last[0], i[0]),)))
     running = {k: v.clone() for k, v in model.named_buffers()}
     with torch.no_grad():
         model(x)
@@ -163,17 +170,23 @@ def case(args, name, size, mode, precision, seed, folder):
     return compare(ours, theirs)
 
 
-def sgd(args, model, name, precision, x, dy, folder, steps=5, lr=1e-3):
-    """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory."""
+def sgd(args, model, name, precision, x, dy, folder, steps=5, largest=1e-5):
+    """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory. The first
+    step moves no weight by more than `largest`, so that a settled model stays settled."""
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     moments = {}
+    buffers = {k: b.clone() for k, b in model.named_buffers()}
+    reference(model, x, dy)
+    for k, b in model.named_buffers():
+        b.data = buffers[k]
+    lr = largest / max(p.grad.abs().max().item() for p in model.parameters())
     optimiser = torch.optim.SGD(model.parameters(), lr=lr, momentum=0.9)
     for _ in range(steps):
         theirs = reference(model, x, dy)
         optimiser.step()
         if precision == "f64":  # the weights file is float32: both sides continue from rounded weights
-            for p in model.parameters():
-                p.data = p.data.float().double()
+            for t in list(model.parameters()) + [b for b in model.buffers() if b.is_floating_point()]:
+                t.data = t.data.float().double()
         ours = engine(args, name, "train", precision, weights, {"x": x, "dy": dy}, folder)
         for k, _ in model.named_parameters():
             g = ours["grad." + k].double()
