@@ -95,8 +95,9 @@ void pool_backward_row(const PoolProblem& problem, int h, const T* dy, const uin
           const int64_t pixel = int64_t{p} * Q + q;
           const T* g = dy + pixel * ldy + c0;
           if (argmax) {
-            const int tap = (h + problem.pad - p * problem.stride) * problem.window +
-                            (w + problem.pad - q * problem.stride);
+            const uint8_t tap =
+                static_cast<uint8_t>((h + problem.pad - p * problem.stride) * problem.window +
+                                     (w + problem.pad - q * problem.stride));
             const uint8_t* winner = argmax + pixel * C + c0;
             MONO_VECTORISE
             for (int c = 0; c < channels; ++c) sum[c] += winner[c] == tap ? load(g + c) : M(0);

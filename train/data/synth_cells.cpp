@@ -278,7 +278,7 @@ Staining staining_of(const CellTypeConstants& type, const Traits& t, double pixe
   s.golgi = times(1.1, kGolgiAmount);
   s.golgi_size = times(2.0, kGolgiSize);
   s.softness = static_cast<float>(std::max(1.2, 0.6 * pixel));
-  s.fibre_width = static_cast<float>(std::max(3.5, 1.3 * pixel));
+  s.fibre_width = static_cast<float>(std::max(2.6, 1.2 * pixel));
   constexpr std::array<double, kChannels> unit = {3.2, 2.4, 1.6, 2.1, 4.0, 1.9};
   for (int c = 0; c < kChannels; ++c)
     s.gain[static_cast<size_t>(c)] = static_cast<float>(
@@ -322,8 +322,8 @@ std::array<float, kChannels> paint(const Cell& cell, const Staining& s, float dx
 
   const float along = x * cell.fibre_cosine + y * cell.fibre_sine;
   const float across = y * cell.fibre_cosine - x * cell.fibre_sine;
-  const float streak = streaks.at(across / s.fibre_width + cell.fibre_phase, along / 45.0f);
-  const float fibre = smooth_step(2.2f * streak + 0.2f * noise.medium);
+  const float streak = streaks.at(across / s.fibre_width + cell.fibre_phase, along / 32.0f);
+  const float fibre = smooth_step(1.7f * streak - 0.1f + 0.25f * noise.medium);
   const float rim = border / (1.2f + s.softness);
   const float edge = std::exp(-rim * rim) * std::max(0.0f, 0.8f + 0.5f * noise.medium);
   const float actin = cell.actin * (mask * (0.3f + s.fibres * fibre) + s.cortex * edge);
