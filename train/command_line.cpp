@@ -89,11 +89,15 @@ void bind_data(CLI::App& command, std::filesystem::path& data) {
   command.add_option("--data", data, "the screen: its table and its images")->required();
 }
 
-// Flags that are another spelling of a recipe key.
+void bind_sets(CLI::App& command, std::vector<std::string>& sets) {
+  command.add_option("--set", sets, "KEY=VALUE, e.g. optim.lr=0.05; any number of times")
+      ->allow_extra_args(false);
+}
+
+// The recipe, and flags that are another spelling of one of its keys.
 void bind_recipe(CLI::App& command, std::string& recipe, std::vector<std::string>& sets) {
   command.add_option("--recipe", recipe, "a name of `list recipes`, or a .toml file")->required();
-  command.add_option("--set", sets, "KEY=VALUE over the recipe; may be repeated")
-      ->allow_extra_args(false);
+  bind_sets(command, sets);
   const auto shorthand = [&](const char* flag, const char* key, const char* help) {
     command.add_option_function<std::string>(
         flag,
@@ -132,6 +136,45 @@ void bind_check(CLI::App& command, PreflightOptions& options) {
   bind_cache(command, options.cache);
   command.add_option("--out", options.out, "where the run is to be; without it a temporary folder");
   command.add_flag("--deep", options.deep, "decode every image, not only the headers");
+  bind_compute(command, options.compute);
+}
+
+// `evaluate` and `embed`: a run, looked at.
+template <class Options>
+void bind_run(CLI::App& command, Options& options) {
+  command.add_option("run", options.run, "the folder of a trained run")->required();
+  command.add_option("--split", options.split,
+                     "separated or stratified; must be the one of the run");
+  command.add_option("--statistics", options.statistics,
+                     "of batch norm: experiment, group or running; as trained without it");
+  command.add_option("--data", options.data, "the screen, if it is no longer where it was");
+  command.add_option("--cache", options.cache, "its cache file, likewise");
+  bind_compute(command, options.compute);
+}
+
+void bind_evaluate(CLI::App& command, EvaluateOptions& options) {
+  bind_run(command, options);
+}
+
+void bind_embed(CLI::App& command, EmbedOptions& options) {
+  bind_run(command, options);
+  command.add_option("--out", options.out, "receives embeddings.npy and metadata.csv")->required();
+}
+
+void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
+  command.add_option("table", options.table, "rxrx1/table1")->required();
+  command.add_flag("--smoke", options.smoke, "the same methods at a size for two cores");
+  command.add_flag("--dry-run", options.dry_run, "say what it takes; needs metadata.csv only");
+  command.add_option("--methods", options.methods, "some rows only: baseline,adabn")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  command.add_option("--seeds", options.seeds, "these seeds: 1,2,3; as the recipes say without it")
+      ->delimiter(',')
+      ->allow_extra_args(false);
+  bind_sets(command, options.sets);
+  bind_data(command, options.data);
+  bind_cache(command, options.cache);
+  command.add_option("--out", options.out, "receives the runs and table.md; not for --dry-run");
   bind_compute(command, options.compute);
 }
 
@@ -192,11 +235,17 @@ void add_data_commands(Commands& commands, CLI::App& data) {
 
 void add_commands(Commands& commands) {
   CLI::App& app = commands.app;
-  commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
-  add_data_commands(commands, *app.add_subcommand("data", "Make, check and look at screens"));
   commands.add(app, "train", "Train a recipe on a screen", run_train, bind_train);
+  commands.add(app, "evaluate", "Accuracy of a run on its test images", run_evaluate,
+               bind_evaluate);
+  commands.add(app, "embed", "Embeddings of a run's test images, as .npy and .csv", run_embed,
+               bind_embed);
+  commands.add(app, "reproduce", "A table of the paper: all rows, then paper, ours, difference",
+               run_reproduce, bind_reproduce);
   commands.add(app, "check", "Try everything that can fail later, in a minute", run_check,
                bind_check);
+  add_data_commands(commands, *app.add_subcommand("data", "Make, check and look at screens"));
+  commands.add(app, "list", "What there is to name: recipes, models, devices", run_list, bind_list);
   commands.add(app, "forward", "Run a model on tensors from a file", run_forward, bind_forward);
   commands.add(app, "bench", "Time whole training steps", run_bench, bind_bench);
 }
