@@ -2,6 +2,7 @@
 // accuracy of each method, mean and standard deviation over seeds, beside the published figures.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -19,11 +20,11 @@ struct Table1Figures {
 };
 
 struct Table1Row {
-  std::string method;                        // "adabn"
-  std::string statistics;                    // of its batch norms at evaluation
-  bool control = false;                      // a row that the paper does not have
-  std::vector<Table1Figures> seeds;          // at least one
-  std::map<std::string, PaperFigure> paper;  // percent, by column; empty where there is none
+  std::string method;                             // "adabn"
+  std::string statistics;                         // of its batch norms at evaluation
+  bool control = false;                           // a row that the paper does not have
+  std::vector<Table1Figures> seeds = {};          // at least one
+  std::map<std::string, PaperFigure> paper = {};  // percent, by column; empty where there is none
 };
 
 struct Table1 {
