@@ -1,0 +1,189 @@
+// The program from outside: exit code and message of every kind of mistake, as the shell sees them.
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+
+#include "train/recipe.h"
+#include "train/run_directory.h"
+
+extern char** environ;
+
+namespace mono {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::ContainsRegex;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+struct Outcome {
+  int code = -1;
+  std::string out, err;
+};
+
+std::string content_of(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(in), {});
+}
+
+class CommandLine : public ::testing::Test {
+ protected:
+  CommandLine() {
+    folder_ = fs::temp_directory_path() / ("mono_command_line_" + std::to_string(::getpid()));
+    fs::create_directories(folder_);
+  }
+  ~CommandLine() override { fs::remove_all(folder_); }
+
+  Outcome run(std::vector<std::string> words) const {
+    words.insert(words.begin(), MONO_PROGRAM);
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
+    const std::string out = folder_ / "out", err = folder_ / "err";
+    posix_spawn_file_actions_t actions;
+    ::posix_spawn_file_actions_init(&actions);
+    const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+    ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), flags, 0600);
+    ::posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), flags, 0600);
+    pid_t child = -1;
+    EXPECT_EQ(::posix_spawn(&child, MONO_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
+    ::posix_spawn_file_actions_destroy(&actions);
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, content_of(out), content_of(err)};
+  }
+
+  void expect(const std::vector<std::string>& words, int code, const std::string& message) const {
+    const Outcome outcome = run(words);
+    EXPECT_EQ(outcome.code, code) << outcome.err;
+    EXPECT_THAT(outcome.err, HasSubstr("error: "));
+    EXPECT_THAT(outcome.err, HasSubstr(message));
+  }
+
+  fs::path folder_;
+};
+
+TEST_F(CommandLine, HelpAndVersion) {
+  const Outcome help = run({"--help"});
+  EXPECT_EQ(help.code, 0);
+  for (const char* command : {"train", "evaluate", "embed", "reproduce", "check", "data", "list",
+                              "forward", "bench", "Exit codes", "75  interrupted"})
+    EXPECT_THAT(help.out, HasSubstr(command));
+  for (const char* command :
+       {"train", "evaluate", "embed", "reproduce", "check", "list", "forward", "bench"})
+    EXPECT_EQ(run({command, "--help"}).code, 0) << command;
+  const Outcome version = run({"--version"});
+  EXPECT_EQ(version.code, 0);
+  EXPECT_THAT(version.out,
+              AllOf(HasSubstr("train_rxrx 0."), HasSubstr("commit "), HasSubstr("compiler "),
+                    HasSubstr("instruction set "), HasSubstr("cpu: ")));
+}
+
+TEST_F(CommandLine, Lists) {
+  const Outcome recipes = run({"list", "recipes"});
+  EXPECT_EQ(recipes.code, 0);
+  EXPECT_THAT(recipes.out,
+              AllOf(HasSubstr("rxrx1/table1/adabn "), Not(HasSubstr("densenet161\n"))));
+  EXPECT_THAT(run({"list", "models"}).out, HasSubstr("densenet161\n"));
+  EXPECT_THAT(run({"list", "devices"}).out, HasSubstr("cpu: "));
+}
+
+TEST_F(CommandLine, UnknownWordsAreNamedWithTheNearestRightOne) {
+  expect({}, 2, "subcommand is required");
+  expect({"trian"}, 2, "unknown command 'trian'; did you mean 'train'?");
+  expect({"data", "chekc"}, 2, "unknown command 'chekc'; did you mean 'check'?");
+  expect({"train", "--recip", "x"}, 2, "unknown flag '--recip'; did you mean '--recipe'?");
+  expect({"--verison"}, 2, "unknown flag '--verison'; did you mean '--version'?");
+  expect({"list", "modles"}, 2, "did you mean 'models'?");
+  expect({"list", "models", "more"}, 2, "more");
+  expect({"train"}, 2, "is required");
+  expect({"bench", "--model", "densenet16"}, 2, "densenet161");
+  expect({"bench", "--model", "resnet18", "--batch", "eight"}, 2, "--batch");
+  expect({"reproduce", "rxrx1/table9", "--dry-run", "--data", "."}, 2, "rxrx1/table1");
+}
+
+TEST_F(CommandLine, RecipesAndSets) {
+  const std::string out = folder_ / "run";
+  const auto train = [&](std::vector<std::string> more) {
+    std::vector<std::string> words = {"train", "--data", folder_, "--out", out};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  const std::string smoke = "smoke/rxrx1/table1/adabn";
+  expect(train({"--recipe", "smoke/rxrx1/table1/adabm"}), 2, "did you mean 'smoke/rxrx1/table1/ad");
+  expect(train({"--recipe", "absent.toml"}), 2, "recipe file 'absent.toml' does not exist");
+  expect(train({"--recipe", smoke, "--set", "optim.lrr=1"}), 2, "did you mean 'optim.lr'?");
+  expect(train({"--recipe", smoke, "--set", "optim.lr=fast"}), 2, "where a number is expected");
+  expect(train({"--recipe", smoke, "--set", "optim.lr=-1"}), 2, "out of range");
+  expect(train({"--recipe", smoke, "--precision", "f16"}), 2, "'f16' is not one of f32, bf16");
+  expect(train({"--recipe", smoke, "--resume", "yes"}), 2, "auto");
+  expect(train({"--recipe", smoke, "--device", "cuda"}), 6, "this build has no CUDA");
+  expect(train({"--recipe", smoke, "--device", "emulated"}), 6, "no emulated device");
+  expect(train({"--recipe", smoke, "--device", "gpu"}), 2, "auto, cpu, cuda or emulated");
+
+  const std::string recipe = folder_ / "mine.toml";
+  std::ofstream(recipe) << "[optim]\nlr = 0.1\nmomentun = 0.9\n";
+  expect(train({"--recipe", recipe}), 2,
+         recipe + ":3:1: unknown key 'optim.momentun'; did you mean 'optim.momentum'?");
+}
+
+TEST_F(CommandLine, DataThatIsNotThere) {
+  expect({"data", "check", "--data", folder_ / "absent"}, 3, "absent");
+  expect({"evaluate", folder_}, 3, "recipe.toml is missing");
+  expect({"embed", folder_, "--out", folder_ / "e"}, 3, "recipe.toml is missing");
+}
+
+TEST_F(CommandLine, TheDryRunNeedsTheTableOnly) {
+  std::ofstream table(folder_ / "metadata.csv");
+  table
+      << "site_id,well_id,cell_type,dataset,experiment,plate,well,site,well_type,sirna,sirna_id\n";
+  // 6 experiments of 96 wells, 4 of them for training: 768 images, of 6 classes.
+  for (int experiment = 1; experiment <= 6; ++experiment)
+    for (int well = 0; well < 96; ++well)
+      for (int site = 1; site <= 2; ++site) {
+        const std::string name = "HUVEC-0" + std::to_string(experiment);
+        const int plate = well / 24 + 1, row = well % 24 / 12, column = well % 12 + 2;
+        const std::string where = std::string(1, static_cast<char>('B' + row)) +
+                                  (column < 10 ? "0" : "") + std::to_string(column);
+        const std::string id = name + "_" + std::to_string(plate) + "_" + where;
+        table << id << "_" << site << "," << id << ",HUVEC," << (experiment <= 4 ? "train" : "test")
+              << "," << name << "," << plate << "," << where << "," << site << ",treatment,s"
+              << well % 6 << "," << well % 6 << "\n";
+      }
+  table.close();
+  const Outcome outcome =
+      run({"reproduce", "rxrx1/table1", "--dry-run", "--data", folder_, "--seeds", "1,2"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  // Training and test images, steps an epoch (768 / 512), steps a run of 100 epochs.
+  EXPECT_THAT(outcome.out, ContainsRegex("separated +baseline +768 +384 +1 +100 +2 +75.1"));
+  EXPECT_THAT(outcome.out, HasSubstr("16 runs"));
+}
+
+TEST_F(CommandLine, ARunCannotBeResumedWithAnotherRecipe) {
+  {
+    const RunDirectory run(folder_ / "run");
+    run.start(load_recipe("smoke/rxrx1/table1/adabn"), {.recipe_hash = {},
+                                                        .data = folder_,
+                                                        .cache = {},
+                                                        .version = {},
+                                                        .commit = {},
+                                                        .instruction_set = {}});
+  }
+  ASSERT_EQ(run({"data", "synth", "--out", folder_ / "screen", "--wells", "16", "--experiments",
+                 "4", "--sirnas", "4", "--image-size", "32"})
+                .code,
+            0);
+  expect({"train", "--recipe", "smoke/rxrx1/table1/adabn", "--set", "optim.lr=0.01", "--data",
+          folder_ / "screen", "--out", folder_ / "run", "--resume", "auto"},
+         2, "optim.lr: ");
+}
+
+}  // namespace
+}  // namespace mono
