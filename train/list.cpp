@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "kernels/base/error.h"
+#include "models/registry.h"
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/recipe.h"
@@ -22,7 +23,7 @@ void list_recipes() {
 }
 
 void list_models() {
-  for (const std::string& name : backbone_names()) fmt::print("{}\nrxrx1_{}\n", name, name);
+  for (const std::string& name : model_names()) fmt::print("{}\n", name);
 }
 
 }  // namespace
