@@ -101,34 +101,6 @@ struct MicroKernel {
       }
   }
 
-  // (16,16) words to their transpose: four rounds of exchanging halves of growing size.
-  static MONO_INLINE void store_transposed(const Vec (&in)[kTile], Word* out) {
-    Vec a[kTile], b[kTile];
-#pragma GCC unroll 8
-    for (int i = 0; i < 8; ++i) {
-      a[2 * i] = _mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]);
-      a[2 * i + 1] = _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]);
-    }
-#pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) {  // b[4i+c]: columns c, c+4, ... of rows 4i to 4i+3
-      b[4 * i] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
-      b[4 * i + 1] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
-      b[4 * i + 2] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
-      b[4 * i + 3] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
-    }
-#pragma GCC unroll 4
-    for (int c = 0; c < 4; ++c) {
-      const Vec low01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88);   // columns c, c+8
-      const Vec high01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);  // columns c+4, c+12
-      const Vec low23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
-      const Vec high23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
-      _mm512_storeu_ps(out + c * kTile, _mm512_shuffle_f32x4(low01, low23, 0x88));
-      _mm512_storeu_ps(out + (c + 8) * kTile, _mm512_shuffle_f32x4(low01, low23, 0xdd));
-      _mm512_storeu_ps(out + (c + 4) * kTile, _mm512_shuffle_f32x4(high01, high23, 0x88));
-      _mm512_storeu_ps(out + (c + 12) * kTile, _mm512_shuffle_f32x4(high01, high23, 0xdd));
-    }
-  }
-
   template <int groups, int panels>
   static void outer_product(const OuterOperands& o, float* tile) {
     clear();

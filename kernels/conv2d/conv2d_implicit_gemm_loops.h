@@ -67,6 +67,14 @@ MONO_INLINE Vec words_of<float>(Vec first, Vec) {
   return first;
 }
 
+// 16 words from consecutive floats.
+template <class T>
+MONO_INLINE Vec words_along(const float* p);
+template <>
+MONO_INLINE Vec words_along<float>(const float* p) {
+  return _mm512_loadu_ps(p);
+}
+
 #ifdef __AVX512BF16__
 MONO_INLINE Vec widen(__m256i bits) {
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
@@ -76,6 +84,11 @@ MONO_INLINE Vec load(const bf16* p, __mmask16 mask) {
 }
 MONO_INLINE void store(bf16* p, __mmask16 mask, Vec v) {
   _mm256_mask_storeu_epi16(p, mask, (__m256i)_mm512_cvtneps_pbh(v));
+}
+template <>
+MONO_INLINE Vec words_along<bf16>(const float* p) {
+  return _mm512_castsi512_ps(
+      (__m512i)_mm512_cvtne2ps_pbh(_mm512_loadu_ps(p + 16), _mm512_loadu_ps(p)));
 }
 MONO_INLINE void store_32(bf16* p, Vec first, Vec second) {
   _mm512_storeu_si512(p, (__m512i)_mm512_cvtne2ps_pbh(second, first));
@@ -94,6 +107,34 @@ MONO_INLINE Vec words_of<bf16>(Vec first, Vec second) {
   return _mm512_castsi512_ps(_mm512_permutexvar_epi16(lanes, halves));
 }
 #endif
+
+// (16,16) words to their transpose: four rounds of exchanging halves of growing size.
+MONO_INLINE void store_transposed(const Vec (&in)[16], Word* out) {
+  Vec a[16], b[16];
+#pragma GCC unroll 8
+  for (int i = 0; i < 8; ++i) {
+    a[2 * i] = _mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]);
+    a[2 * i + 1] = _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]);
+  }
+#pragma GCC unroll 4
+  for (int i = 0; i < 4; ++i) {  // b[4i+c]: columns c, c+4, ... of rows 4i to 4i+3
+    b[4 * i] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
+    b[4 * i + 1] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
+    b[4 * i + 2] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
+    b[4 * i + 3] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
+  }
+#pragma GCC unroll 4
+  for (int c = 0; c < 4; ++c) {
+    const Vec low01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88);   // columns c, c+8
+    const Vec high01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);  // columns c+4, c+12
+    const Vec low23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
+    const Vec high23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
+    _mm512_storeu_ps(out + c * 16, _mm512_shuffle_f32x4(low01, low23, 0x88));
+    _mm512_storeu_ps(out + (c + 8) * 16, _mm512_shuffle_f32x4(low01, low23, 0xdd));
+    _mm512_storeu_ps(out + (c + 4) * 16, _mm512_shuffle_f32x4(high01, high23, 0x88));
+    _mm512_storeu_ps(out + (c + 12) * 16, _mm512_shuffle_f32x4(high01, high23, 0xdd));
+  }
+}
 
 // ---- prologues: one vector of a pixel's channels, as float ----
 
@@ -274,6 +315,17 @@ MONO_INLINE void fill_row_tables(const RowsProblem& p, const RowsUnit& u) {
 
 // ---- packing B ----
 
+// 16 words of 16 lanes from filters whose channels are contiguous: a transpose.
+template <class K>
+void pack_filter_square(const float* filter, int64_t lane_stride, int lanes, Word* out) {
+  Vec words[16];  // (16 lanes, 16 words)
+  for (int n = 0; n < 16; ++n) {
+    const float* row = filter + n * lane_stride;
+    words[n] = n < lanes ? words_along<typename K::T>(row) : _mm512_setzero_ps();
+  }
+  store_transposed(words, out);
+}
+
 template <class K>
 void pack_filter_panel(const FilterPack& f, int panel) {
   const int n0 = panel * kPanelColumns;
@@ -301,7 +353,11 @@ void pack_filter_panel(const FilterPack& f, int panel) {
                                          : int64_t(r) * f.run_words + s * f.channel_words;
       Word* out = packed + word * kPanelColumns;
       const float* tap = filter + r * f.run_stride + s * f.tap_stride;
-      for (int c = 0; c < f.C; c += K::kPack, out += kPanelColumns) {
+      int c = 0;
+      if (f.channel_stride == 1)
+        for (; c + 16 * K::kPack <= f.C; c += 16 * K::kPack, out += 16 * kPanelColumns)
+          pack_filter_square<K>(tap + c, f.lane_stride, f.columns - n0, out);
+      for (; c < f.C; c += K::kPack, out += kPanelColumns) {
         const Vec first = lanes_at(tap + c * f.channel_stride);
         const Vec second = K::kPack == 2 && c + 1 < f.C ? lanes_at(tap + (c + 1) * f.channel_stride)
                                                         : _mm512_setzero_ps();
