@@ -3,6 +3,7 @@
 
 #include <type_traits>
 
+#include "kernels/base/cpu_features.h"
 #include "kernels/base/pixel_units.h"
 #include "kernels/conv2d/conv2d_implicit_gemm.h"
 #include "kernels/conv2d/conv2d_variants.h"
@@ -47,10 +48,27 @@ bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& prob
   return false;
 }
 
-// The table: the quickest that runs. f64 exists for verification only, so it has no other variant.
+// The table, from timings of the shapes of DenseNet-161 at 128^2 and ResNet-50 at 224^2
+// (README.md):
+//   f64        exists for verification only
+//   bf16       implicit_gemm where bf16 products are quick (1.2 to 6 times oneDNN), but for fprop
+//   of
+//              packed images of 28 columns and more on AMX, where oneDNN is up to 1.5 times
+//              quicker; elsewhere oneDNN, in float on rounded operands
+//   f32        implicit_gemm on channel slices, which oneDNN must copy; oneDNN on packed tensors
 ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype) {
-  for (const ConvVariant variant : {ConvVariant::implicit_gemm, ConvVariant::onednn})
-    if (conv2d_supports(variant, pass, problem, dtype)) return variant;
+  const bool packed = problem.ldx <= problem.C && problem.ldy <= problem.K;
+  const bool onednn_quicker =
+      dtype == DType::bf16
+          ? !has_quick_bf16() || (cpu_isa() == CpuIsa::amx && pass == ConvPass::fprop && packed &&
+                                  problem.Q() >= 28 && problem.C >= 16)
+          : packed;
+  const auto supported = [&](ConvVariant variant) {
+    return conv2d_supports(variant, pass, problem, dtype);
+  };
+  if (supported(ConvVariant::implicit_gemm) && !(onednn_quicker && supported(ConvVariant::onednn)))
+    return ConvVariant::implicit_gemm;
+  if (supported(ConvVariant::onednn)) return ConvVariant::onednn;
   return ConvVariant::reference;
 }
 

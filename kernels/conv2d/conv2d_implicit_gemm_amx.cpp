@@ -1,7 +1,8 @@
 // implicit_gemm on AMX: bf16 in a block of 32 rows by 32 columns, two by two tiles of 16 by 16
 // float accumulators, two tiles of A and two of B. A row-major block of packed A is a tile as it
 // is; a B panel is a tile as it is (pairs of bf16 are what it expects).
-#include "kernels/conv2d/conv2d_implicit_gemm_loops.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_rows.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_wgrad.h"
 
 namespace mono::implicit_gemm {
 namespace {

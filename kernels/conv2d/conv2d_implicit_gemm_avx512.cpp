@@ -1,7 +1,8 @@
 // implicit_gemm on AVX-512, f32: a register tile of 8 rows by 48 columns (24 accumulators, three
 // filter vectors, one broadcast), which divides every shape of DenseNet-161.
-#include "kernels/conv2d/conv2d_implicit_gemm_loops.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_rows.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_tile8x48.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_wgrad.h"
 
 namespace mono::implicit_gemm {
 namespace {

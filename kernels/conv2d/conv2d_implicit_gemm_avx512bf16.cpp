@@ -1,7 +1,8 @@
 // implicit_gemm on AVX-512-BF16: the 8 by 48 tile with vdpbf16ps on pairs of bf16, which AMD's Zen
 // 4 and later run at twice the float rate. (Intel runs it at half of it; AMX replaces it there.)
-#include "kernels/conv2d/conv2d_implicit_gemm_loops.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_rows.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_tile8x48.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_wgrad.h"
 
 namespace mono::implicit_gemm {
 namespace {

@@ -2,7 +2,7 @@
 // differ in one instruction: vfmadd on floats, or vdpbf16ps on pairs of bf16.
 #pragma once
 
-#include "kernels/conv2d/conv2d_implicit_gemm_loops.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_vector.h"
 
 namespace mono::implicit_gemm {
 namespace {
