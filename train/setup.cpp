@@ -76,10 +76,12 @@ void drop_unreadable(RunSetup& setup, std::vector<int>& part) {
   });
   std::vector<int> kept;
   for (size_t i = 0; i < part.size(); ++i) {
-    if (reasons[i].empty())
+    if (reasons[i].empty()) {
       kept.push_back(part[i]);
-    else
-      setup.left_out.push_back({part[i], reasons[i]});
+      continue;
+    }
+    setup.left_out.push_back({part[i], reasons[i]});
+    setup.dataset.sites[static_cast<size_t>(part[i])].channels_present = 0;  // for all that follows
   }
   part = std::move(kept);
 }
@@ -116,7 +118,7 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
            data.string(), setup->split.train.empty() ? "train on" : "test on");
   }
   setup->normalisation =
-      normalisation_statistics(setup->dataset, *setup->images, setup->split.train,
+      normalisation_statistics(setup->dataset, *setup->images, setup->channels, setup->split,
                                recipe.data.normalisation, recipe.data.std);
   return setup;
 }

@@ -3,9 +3,9 @@
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "train/data/png.h"
-#include "train/progress.h"
 #include "train/hash.h"
 #include "train/json_writer.h"
+#include "train/progress.h"
 
 #include <algorithm>
 #include <set>
@@ -165,9 +165,6 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
       }
       if (finding.kind == nullptr) continue;
       add_image_problem(dataset, site, channel, finding.kind, finding.message, report);
-      if (dataset.complete(static_cast<int>(index)) &&
-          (report.faulty_sites.empty() || report.faulty_sites.back() != static_cast<int>(index)))
-        report.faulty_sites.push_back(static_cast<int>(index));
     }
     progress.advance(static_cast<int64_t>(count));
   }
@@ -183,18 +180,6 @@ CheckReport check_dataset(const std::filesystem::path& path, bool quick) {
   check_tables(dataset, report);
   check_images(dataset, quick, report);
   return report;
-}
-
-std::vector<std::string> drop_faulty_sites(Dataset& dataset) {
-  CheckReport report;
-  check_images(dataset, false, report);
-  std::vector<std::string> dropped;
-  for (const int i : report.faulty_sites) {
-    Site& site = dataset.sites[static_cast<size_t>(i)];
-    site.channels_present = 0;
-    dropped.push_back(site.site_id);
-  }
-  return dropped;
 }
 
 std::string check_text(const CheckReport& report) {

@@ -20,7 +20,6 @@ struct CheckReport {
   std::map<std::string, int> absent_by_experiment;
   std::vector<Problem> problems;   // tables, then tree, then images by site
   std::vector<std::string> notes;  // unusual, not wrong
-  std::vector<int> faulty_sites;   // complete sites with a damaged or mislabelled image, ascending
 };
 
 // Checks the images of an open screen, in parallel: files missing from a well that has others;
@@ -30,10 +29,6 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report);
 
 // Tables, tree and images of the screen at `path`. Throws Error(data) only if no table can be read.
 CheckReport check_dataset(const std::filesystem::path& path, bool quick = false);
-
-// data.on_bad_image = drop: checks every image and marks sites with a faulty one as not complete,
-// so that no split contains them. Returns their site ids, for the report of the run.
-std::vector<std::string> drop_faulty_sites(Dataset& dataset);
 
 std::string check_text(const CheckReport& report);
 std::string check_json(const CheckReport& report);

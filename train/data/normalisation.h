@@ -10,9 +10,11 @@
 // pooled pixels: StdBy::pooled. Recursion's own code averages the images' stds: mean_of_stds.
 #pragma once
 
+#include "kernels/base/error.h"
 #include "train/data/dataset.h"
 #include "train/data/image_source.h"
 #include "train/data/image_stats.h"
+#include "train/data/split.h"
 #include "train/recipe.h"
 
 #include <string>
@@ -24,20 +26,23 @@ struct NormalisationStats {
   Normalisation kind = Normalisation::self;
   int channels = 0;
   std::vector<std::string> groups;  // names: "all", "HUVEC-01", "HUVEC-01 plate 2"
-  std::vector<MeanStd> values;      // (groups, channels), counts 0..255
-  std::vector<int> group_of;        // [site] -> group; -1 for sites that are not complete
+  std::vector<MeanStd> values;      // (groups, channels on disk), counts 0..255
+  std::vector<int> group_of;        // [site] -> group; -1: not complete, or an experiment not used
 
   const MeanStd& of(int site, int channel) const {
-    const auto group = static_cast<size_t>(group_of[static_cast<size_t>(site)]);
-    return values[group * static_cast<size_t>(channels) + static_cast<size_t>(channel)];
+    const int group = group_of[static_cast<size_t>(site)];
+    MONO_CHECK(group >= 0, "site {} has no statistics", site);
+    return values[static_cast<size_t>(group) * static_cast<size_t>(channels) +
+                  static_cast<size_t>(channel)];
   }
 };
 
-// Reads the images that the kind needs, in parallel; deterministic. `train` (indices of sites) is
-// used by `all` alone. Empty for `self`. Throws Error(data) for a plate or experiment that has
-// complete sites but no complete control (control-*), and for a channel that is constant there.
+// Reads the images that the kind needs, in parallel; deterministic. Only `channels` (from 0, on
+// disk) and the experiments that occur in `split` are looked at; `all` uses split.train. Empty for
+// `self`. Throws Error(data) for a plate or experiment with complete sites but no complete control
+// (control-*), and for a channel that is constant in a group.
 NormalisationStats normalisation_statistics(const Dataset& dataset, const ImageSource& images,
-                                            const std::vector<int>& train, Normalisation kind,
-                                            StdBy std_by);
+                                            const std::vector<int>& channels, const Split& split,
+                                            Normalisation kind, StdBy std_by);
 
 }  // namespace mono

@@ -200,17 +200,6 @@ TEST(Check, QuickLooksAtHeadersOnly) {
   EXPECT_EQ(check_dataset(dir.path(), true).problems.size(), 1u);
 }
 
-TEST(Check, DropFaultySites) {
-  TempDir dir;
-  make_screen(dir);
-  test::write_text(dir / kImage, "");
-  Dataset d = open_dataset(dir.path());
-  EXPECT_THAT(drop_faulty_sites(d), testing::ElementsAre("HUVEC-01_1_B03_1"));
-  int complete = 0;
-  for (int i = 0; i < 24; ++i) complete += d.complete(i);
-  EXPECT_EQ(complete, 23);
-}
-
 TEST(Check, JsonForm) {
   TempDir dir;
   make_screen(dir);
@@ -301,9 +290,8 @@ TEST(Normalisation, GroupsOfTable5) {
   make_screen(dir);
   const Dataset d = open_dataset(dir.path());
   const PngImages images(d);
-  std::vector<int> train;
-  for (int i = 0; i < 24; ++i)
-    if (!d.sites[static_cast<size_t>(i)].in_test) train.push_back(i);
+  const Split split = make_split(d, {});
+  const std::vector<int> channels = {0, 2, 5};
   // The same by hand: pooled pixels of the sites that `use` takes.
   const auto by_hand = [&](int channel, const std::function<bool(const Site&)>& use) {
     Histogram h;
@@ -328,21 +316,22 @@ TEST(Normalisation, GroupsOfTable5) {
          return s.experiment == probe.experiment && s.plate == probe.plate && s.is_control();
        }}};
   for (const auto& [kind, use] : uses) {
-    const auto stats = normalisation_statistics(d, images, train, kind, StdBy::pooled);
-    for (int c = 0; c < 6; ++c) {
+    const auto stats = normalisation_statistics(d, images, channels, split, kind, StdBy::pooled);
+    for (const int c : channels) {
       const MeanStd expected = by_hand(c, use);
       EXPECT_EQ(stats.of(23, c).mean, expected.mean);
       EXPECT_EQ(stats.of(23, c).std, expected.std);
     }
   }
   // Few pixels vary less by image than over the pool.
-  const auto means =
-      normalisation_statistics(d, images, train, Normalisation::all_plate, StdBy::mean_of_stds);
+  const auto means = normalisation_statistics(d, images, channels, split, Normalisation::all_plate,
+                                              StdBy::mean_of_stds);
   EXPECT_EQ(means.groups.size(), 4u);
   EXPECT_THAT(means.groups, testing::Contains("HUVEC-02 plate 2"));
   EXPECT_NE(means.of(23, 0).std, by_hand(0, uses.at(Normalisation::all_plate)).std);
-  EXPECT_TRUE(normalisation_statistics(d, images, train, Normalisation::self, StdBy::pooled)
-                  .values.empty());
+  EXPECT_TRUE(
+      normalisation_statistics(d, images, channels, split, Normalisation::self, StdBy::pooled)
+          .values.empty());
 }
 
 TEST(Normalisation, NoControlsIsAnError) {
@@ -353,7 +342,8 @@ TEST(Normalisation, NoControlsIsAnError) {
       fs::remove(dir / fmt::format("images/HUVEC-02/Plate1/{}_s{}_w1.png", well, site));
   const Dataset d = open_dataset(dir.path());
   try {
-    normalisation_statistics(d, PngImages(d), {}, Normalisation::control_plate, StdBy::pooled);
+    normalisation_statistics(d, PngImages(d), {0}, make_split(d, {}), Normalisation::control_plate,
+                             StdBy::pooled);
     ADD_FAILURE() << "no error";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::data);
