@@ -209,7 +209,7 @@ void bind_data_montage(CLI::App& command, MontageOptions& options) {
   command.add_option("--sirna", options.sirna, "rows, by siRNA; none: the negative control")
       ->allow_extra_args(false);
   command.add_option("--tile", options.tile, "pixels a tile")->capture_default_str();
-  command.add_option("--columns", options.columns, "at most so many experiments a row")
+  command.add_option("--columns", options.columns, "at most so many sites a row")
       ->capture_default_str();
 }
 

@@ -270,7 +270,8 @@ struct Cache::Impl {
   }
 
   void read_index() {
-    if (header.index_offset > bytes || header.index_bytes > bytes - header.index_offset ||
+    if (header.index_offset < kPage || header.index_offset > bytes ||
+        header.index_bytes > bytes - header.index_offset ||
         header.index_offset + header.index_bytes != bytes ||
         header.records > header.index_bytes / sizeof(Entry))
       damaged("the index does not fit the file");
