@@ -26,8 +26,35 @@ bool by_image(const SplitOptions& options) {
   return options.stratified_by == StratifiedBy::image;
 }
 
-// Where a well (or image) of a class can be: (experiment, plate or 0, site or 0).
+// Where a well (or image) of a class can be: (experiment, plate or replicate, site or 0).
 using Slot = std::tuple<int, int, int>;
+
+// [site] -> which of its class's wells in its experiment the site's well is, from 0, in the order
+// of plates and wells; modulo the usual number of such wells, so that in the real screen, where a
+// treatment has one (and two by mistake of some tables), it is 0 throughout.
+std::vector<int> replicates(const Dataset& dataset, WellType type) {
+  std::map<std::pair<int, int>, std::map<std::pair<int, std::string>, int>> wells;
+  for (const Site& s : dataset.sites)
+    if (s.well_type == type) wells[{s.experiment, s.sirna_id}][{s.plate, s.well}] = 0;
+  size_t total = 0;
+  for (auto& [pair, of_pair] : wells) {
+    int rank = 0;
+    for (auto& [well, replicate] : of_pair) replicate = rank++;
+    total += of_pair.size();
+  }
+  const int usual =
+      wells.empty()
+          ? 1
+          : std::max(1, static_cast<int>(std::llround(static_cast<double>(total) /
+                                                      static_cast<double>(wells.size()))));
+  std::vector<int> out(dataset.sites.size());
+  for (size_t i = 0; i < out.size(); ++i) {
+    const Site& s = dataset.sites[i];
+    if (s.well_type == type)
+      out[i] = wells.at({s.experiment, s.sirna_id}).at({s.plate, s.well}) % usual;
+  }
+  return out;
+}
 
 template <class Key>
 std::map<Key, int> shuffled_positions(const std::set<Key>& keys, uint64_t seed, Stream stream) {
@@ -51,15 +78,18 @@ double test_fraction(const Dataset& dataset) {
 void walk(const Dataset& dataset, WellType type, const SplitOptions& options, double fraction,
           std::vector<uint8_t>& in_test) {
   const bool by_plate = type == WellType::positive_control;
-  const auto slot_of = [&](const Site& s) {
-    return Slot(s.experiment, by_plate ? s.plate : 0, by_image(options) ? s.site : 0);
+  const std::vector<int> replicate = replicates(dataset, type);
+  const auto slot_of = [&](size_t i) {
+    const Site& s = dataset.sites[i];
+    return Slot(s.experiment, by_plate ? s.plate : replicate[i], by_image(options) ? s.site : 0);
   };
   std::set<int> classes;
   std::set<Slot> slots;
-  for (const Site& site : dataset.sites) {
+  for (size_t i = 0; i < dataset.sites.size(); ++i) {
+    const Site& site = dataset.sites[i];
     if (site.well_type != type || site.sirna_id < 0) continue;
     classes.insert(site.sirna_id);
-    slots.insert(slot_of(site));
+    slots.insert(slot_of(i));
   }
   if (slots.empty()) return;
   const auto class_at =
@@ -73,7 +103,7 @@ void walk(const Dataset& dataset, WellType type, const SplitOptions& options, do
     const Site& site = dataset.sites[i];
     if (site.well_type != type || site.sirna_id < 0) continue;
     const int64_t begin = width * class_at.at(site.sirna_id) % n;
-    in_test[i] = (slot_at.at(slot_of(site)) - begin + n) % n < width;
+    in_test[i] = (slot_at.at(slot_of(i)) - begin + n) % n < width;
   }
 }
 

@@ -7,6 +7,8 @@
 //   * treatments, in an order drawn from the seed, i = 0..T-1; experiments likewise, position q in
 //     0..E-1. Class i tests in the F = round(f E) positions (F i .. F i + F - 1) mod E. So every
 //     class tests in exactly F experiments and experiments differ by at most one class.
+//     Where a treatment has several wells an experiment (small synthetic screens), the walk runs
+//     over (experiment, replicate), so that every class and experiment still meet in both parts.
 //   * a positive control has a well on each plate: the same walk over its (experiment, plate)
 //   slots.
 //   * negative controls: a shuffle inside each experiment, the fraction f of them tests.

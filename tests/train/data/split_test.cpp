@@ -110,6 +110,42 @@ TEST(Split, StratifiedIsExactAtFullScale) {
   }
 }
 
+TEST(Split, SeveralWellsOfATreatmentInAnExperimentPartEvenly) {
+  Dataset d;
+  d.cell_types = {"RPE"};
+  for (int e = 0; e < 5; ++e) {
+    d.experiments.push_back(fmt::format("RPE-{:02}", e + 1));
+    d.cell_type_of.push_back(0);
+    for (int k = 0; k < 4; ++k)
+      for (int w = 0; w < 10; ++w) {
+        Site site;
+        site.experiment = e;
+        site.plate = k % 2 + 1;
+        site.well = fmt::format("{}{:02}", static_cast<char>('B' + k), 2 + w);
+        site.site_id = fmt::format("{}_{}_{}_1", d.experiments.back(), site.plate, site.well);
+        site.sirna_id = k;
+        site.in_test = e == 4;
+        d.sites.push_back(site);
+      }
+  }
+  std::map<int, int> of_class;
+  std::set<std::pair<int, int>> train_pairs, test_pairs;
+  SplitOptions o = options(SplitBy::stratified);
+  o.include_incomplete = true;
+  const Split split = make_split(d, o);
+  for (const int i : split.test) {
+    const Site& s = d.sites[static_cast<size_t>(i)];
+    ++of_class[s.sirna_id];
+    test_pairs.emplace(s.sirna_id, s.experiment);
+  }
+  for (const int i : split.train)
+    train_pairs.emplace(d.sites[static_cast<size_t>(i)].sirna_id,
+                        d.sites[static_cast<size_t>(i)].experiment);
+  EXPECT_EQ(of_class, (std::map<int, int>{{0, 10}, {1, 10}, {2, 10}, {3, 10}}));  // 1/5 of 50
+  EXPECT_EQ(train_pairs.size(), 20u);
+  EXPECT_GT(test_pairs.size(), 16u);
+}
+
 TEST(Split, StratifiedByImageMayPartTheSitesOfAWell) {
   const Dataset& d = full_design();
   SplitOptions o = options(SplitBy::stratified);
