@@ -142,7 +142,8 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
         dispatch_activation(b.saved(0).dtype(), [&]<class T>() {
           using M = Master<T>;
           const auto dgamma = b.gradient(*layer->gamma), dbeta = b.gradient(*layer->beta);
-          const auto dx = b.target(0), dresidual = b.target(1);
+          // The kernel writes dresidual before dx, so that both may be one tensor (x + x).
+          const auto dresidual = b.target(1), dx = b.target(0);
           const Tensor dy = b.grad();
           BatchNormBackward<T> args;
           args.dy = dy.data<T>();
