@@ -135,11 +135,16 @@ std::filesystem::path write_evaluation(const std::filesystem::path& run_folder,
 std::string evaluation_text(const TrainedRun& run, const Evaluation& evaluation) {
   const RunSetup& setup = *run.setup;
   const Figures& figures = evaluation.figures;
+  std::string split = key_of(setup.recipe.data.split);
+  if (setup.recipe.data.split == SplitBy::stratified)
+    split += fmt::format(" (by {})", key_of(setup.recipe.data.stratified_by));
   std::string text =
       fmt::format("{}, seed {}, step {}: {} split, {} statistics, {} {} images, {} classes\n",
-                  setup.recipe.name, setup.recipe.seed, run.step, key_of(setup.recipe.data.split),
-                  name_of(evaluation.mode), figures.images,
-                  run.on_training_images ? "TRAINING" : "test", setup.classes);
+                  setup.recipe.name, setup.recipe.seed, run.step, split, name_of(evaluation.mode),
+                  figures.images, run.on_training_images ? "TRAINING" : "test", setup.classes);
+  if (evaluation.mode == StatisticsMode::experiment)
+    text +=
+        "Batch norm: each experiment's own statistics, from these images alone, in two passes.\n";
   if (run.on_training_images)
     text +=
         "The experiment is the target and the separated split's test experiments were never seen,\n"

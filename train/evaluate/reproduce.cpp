@@ -10,6 +10,7 @@
 #include "train/evaluate/evaluate.h"
 #include "train/evaluate/table1.h"
 #include "train/json.h"
+#include "train/recipe_keys.h"
 #include "train/run_directory.h"
 #include "train/suggest.h"
 
@@ -145,6 +146,8 @@ int execute_table1(const ReproduceOptions& options) {
   Table1 table;
   table.name = table_name(options);
   table.seeds = methods.front().seeds;
+  const StratifiedBy by = load_recipe(methods.front().recipe, options.sets).data.stratified_by;
+  table.stratified_by = EnumNames<StratifiedBy>::list()[static_cast<size_t>(by)];
   table.paper_scale =
       !options.smoke && options.sets.empty() && is_complete_rxrx1(open_dataset(options.data));
 

@@ -146,9 +146,10 @@ std::string table1_markdown(const Table1& table) {
   out += markdown(rows);
   out += fmt::format(
       "\nPercent of test images; mean{} over seed{} {}. Batch generalisation is separated /\n"
-      "stratified; batch accuracy is the batch head's on the stratified test images.\n",
+      "stratified; batch accuracy is the batch head's on the stratified test images. Stratified by "
+      "{}.\n",
       table.seeds.size() > 1 ? " ± standard deviation" : "", table.seeds.size() > 1 ? "s" : "",
-      seeds);
+      seeds, table.stratified_by);
   const std::string paper = beside_the_paper(table);
   if (!paper.empty()) out += "\n" + paper;
   return out;
@@ -159,6 +160,7 @@ Json table1_json(const Table1& table) {
   json["format_version"] = 1;
   json["table"] = table.name;
   json["data"] = table.paper_scale ? "complete RxRx1" : kNotThePapers;
+  json["stratified_by"] = table.stratified_by;
   Json seeds = Json::array(), rows = Json::array();
   for (const int64_t seed : table.seeds) seeds.push_back(seed);
   json["seeds"] = seeds;

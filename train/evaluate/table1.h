@@ -28,8 +28,9 @@ struct Table1Row {
 };
 
 struct Table1 {
-  std::string name;          // "smoke/rxrx1/table1"
-  bool paper_scale = false;  // the paper's recipes, untouched, on all of the real screen
+  std::string name;                    // "smoke/rxrx1/table1"
+  bool paper_scale = false;            // the paper's recipes, untouched, on all of the real screen
+  std::string stratified_by = "well";  // or "image"
   std::vector<int64_t> seeds;
   std::vector<Table1Row> rows;
 };

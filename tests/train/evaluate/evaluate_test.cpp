@@ -23,6 +23,7 @@ namespace {
 namespace fs = std::filesystem;
 using test::TempDir;
 using test::write_tiny_run;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
@@ -125,7 +126,8 @@ TEST_F(Evaluate, WritesTheContractsJsonAndCsv) {
 
 TEST_F(Evaluate, StratifiedGivesBatchAccuracy) {
   const fs::path run_folder = make_run({"data.split=stratified"});
-  EXPECT_THAT(run(options_for(run_folder)), HasSubstr("batch accuracy"));
+  EXPECT_THAT(run(options_for(run_folder)),
+              AllOf(HasSubstr("batch accuracy"), HasSubstr("stratified (by well) split")));
   const JsonView json =
       read_json_file((run_folder / "evaluation" / "stratified-running.json").string());
   const CsvTable csv =
@@ -146,6 +148,15 @@ TEST_F(Evaluate, WithoutABatchHeadThereIsNoBatchAccuracy) {
   const CsvTable csv =
       read_csv(run_folder / "evaluation" / json["predictions"].string(), "predictions");
   EXPECT_EQ(csv.rows[0].fields[4], "");
+}
+
+TEST_F(Evaluate, Bf16ActivationsGiveFiniteFigures) {
+  const fs::path run_folder = make_run({"train.precision=bf16", "domain.adabn=true"});
+  run(options_for(run_folder));
+  const JsonView json =
+      read_json_file((run_folder / "evaluation" / "separated-experiment.json").string());
+  EXPECT_GT(json["loss"].number(), 0);
+  EXPECT_LT(json["loss"].number(), 20);
 }
 
 TEST_F(Evaluate, AdaBnRecipesUseTheExperimentsStatisticsAndWriteThem) {
