@@ -151,7 +151,8 @@ TEST_F(Evaluate, WithoutABatchHeadThereIsNoBatchAccuracy) {
 }
 
 TEST_F(Evaluate, Bf16ActivationsGiveFiniteFigures) {
-  const fs::path run_folder = make_run({"train.precision=bf16", "domain.adabn=true"});
+  const fs::path run_folder = make_run(
+      {"train.precision=bf16", "domain.adabn=true", "batch.one_experiment_per_group=true"});
   run(options_for(run_folder));
   const JsonView json =
       read_json_file((run_folder / "evaluation" / "separated-experiment.json").string());
