@@ -1,11 +1,12 @@
-# Flags and the two target functions that every folder uses.
+# Flags, and the function that makes a folder a library.
 
+# What the project's own sources are compiled with; users of the libraries get none of it.
 add_library(mono_flags INTERFACE)
 # Two warnings misfire in GCC 12: -Wrestrict on std::string operator+ (bug 105651), and
 # -Wstringop-overflow on what it inlines from fmt.
-target_compile_options(mono_flags INTERFACE -Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow -ffp-contract=off
-                       -fno-math-errno -fstack-protector-strong)
-target_include_directories(mono_flags INTERFACE ${PROJECT_SOURCE_DIR})
+target_compile_options(mono_flags INTERFACE -Wall -Wextra -Werror -Wno-restrict
+                       -Wno-stringop-overflow -ffp-contract=off -fno-math-errno
+                       -fstack-protector-strong)
 target_compile_definitions(mono_flags INTERFACE _GLIBCXX_ASSERTIONS)
 target_link_options(mono_flags INTERFACE -pie -Wl,-z,relro,-z,now)
 if(MONO_SANITIZE)
@@ -28,7 +29,7 @@ list(APPEND MONO_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 set(MONO_ISA_FLAGS_avx512bf16 ${MONO_ISA_FLAGS_avx512} -mavx512bf16)
 set(MONO_ISA_FLAGS_amx ${MONO_ISA_FLAGS_avx512bf16} -mamx-tile -mamx-bf16)
 
-# mono_library(name FOLDER deps...): all .cpp below the current folder become target mono_<name>.
+# mono_library(name deps...): all .cpp below the current folder become target mono_<name>.
 #   NAME_avx512.cpp, NAME_avx512bf16.cpp, NAME_amx.cpp   compiled once, for that level
 #   NAME.simd.cpp                                        compiled for baseline, avx2 and avx512,
 #                                                        with MONO_ISA set to the level's name
@@ -40,7 +41,6 @@ function(mono_library name)
   set(multi ${sources})
   list(FILTER multi INCLUDE REGEX "\\.simd\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "\\.simd\\.cpp$")
-  list(APPEND sources ${PROJECT_SOURCE_DIR}/cmake/empty.cpp)
   add_library(mono_${name} STATIC ${sources})
   foreach(level avx2 avx512 avx512bf16 amx)
     foreach(source ${sources})
@@ -55,9 +55,16 @@ function(mono_library name)
       target_compile_options(mono_${name}_${level} PRIVATE ${MONO_ISA_FLAGS_${level}})
       target_compile_definitions(mono_${name}_${level} PRIVATE MONO_ISA=${level}
                                  MONO_ISA_${level}=1)
+      target_include_directories(mono_${name}_${level} PRIVATE ${PROJECT_SOURCE_DIR})
       target_link_libraries(mono_${name}_${level} PRIVATE mono_flags)
       target_sources(mono_${name} PRIVATE $<TARGET_OBJECTS:mono_${name}_${level}>)
     endforeach()
   endif()
-  target_link_libraries(mono_${name} PUBLIC mono_flags ${ARGN})
+  target_include_directories(mono_${name} PUBLIC
+    $<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}> $<INSTALL_INTERFACE:include/monolayer>)
+  target_compile_features(mono_${name} PUBLIC cxx_std_20)
+  target_link_libraries(mono_${name} PRIVATE $<BUILD_INTERFACE:mono_flags> PUBLIC ${ARGN})
+  install(TARGETS mono_${name} EXPORT MonolayerTargets)
+  install(DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} DESTINATION include/monolayer
+          FILES_MATCHING PATTERN "*.h")
 endfunction()

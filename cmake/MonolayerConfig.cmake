@@ -1,0 +1,8 @@
+# find_package(Monolayer): what the installed libraries link, then the libraries.
+include(CMakeFindDependencyMacro)
+find_dependency(Threads)
+find_dependency(fmt)
+find_dependency(dnnl)
+find_dependency(ZLIB)
+find_dependency(zstd)
+include(${CMAKE_CURRENT_LIST_DIR}/MonolayerTargets.cmake)

@@ -1,1 +1,0 @@
-// A library whose folder has no source yet still needs one.
