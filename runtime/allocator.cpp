@@ -3,31 +3,26 @@
 #include <sys/mman.h>
 
 #include <algorithm>
-#include <cstdlib>
+#include <iterator>
 
 #include "kernels/base/error.h"
 
 namespace mono {
 namespace {
 
-constexpr size_t kLarge = size_t{1} << 20;  // from here on a block is a mapping of its own
+constexpr size_t kAlignment = 64;
+// Small requests share segments of this size; larger ones get one of their own when none is free.
+constexpr size_t kSegment = size_t{2} << 20;
+// A rest smaller than this share of the block stays with it.
+constexpr size_t kSplitShare = 64;
 
-size_t rounded(size_t bytes) {
-  const size_t step = bytes >= kLarge ? 4096 : 64;
+size_t rounded(size_t bytes, size_t step) {
   return std::max(step, (bytes + step - 1) / step * step);
 }
 
-void* system_allocate(size_t bytes) {
-  if (bytes < kLarge) return std::aligned_alloc(64, bytes);
+std::byte* system_allocate(size_t bytes) {
   void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  return block == MAP_FAILED ? nullptr : block;
-}
-
-void system_free(void* block, size_t bytes) {
-  if (bytes < kLarge)
-    std::free(block);
-  else
-    munmap(block, bytes);
+  return block == MAP_FAILED ? nullptr : static_cast<std::byte*>(block);
 }
 
 }  // namespace
@@ -40,46 +35,33 @@ CachingAllocator& CachingAllocator::of(Device device) {
 }
 
 CachingAllocator::~CachingAllocator() {
-  release_until(0);
+  release_free_segments();
 }
 
-void* CachingAllocator::allocate(size_t bytes, size_t& granted) {
-  const size_t wanted = rounded(bytes);
+void* CachingAllocator::allocate(size_t bytes) {
+  const size_t size = rounded(bytes, kAlignment);
   std::lock_guard lock(mutex_);
-  void* block = nullptr;
-  const auto found = cache_.lower_bound(wanted);
-  if (found != cache_.end() && found->first <= wanted + wanted / 8) {
-    granted = found->first;
-    block = found->second;
-    counters_.cached_bytes -= static_cast<int64_t>(granted);
-    cache_.erase(found);
-  } else {
-    const int64_t size = static_cast<int64_t>(wanted);
-    const int64_t ceiling = std::max(counters_.peak_active_bytes, counters_.active_bytes + size);
-    release_until(ceiling - counters_.active_bytes - size);
-    block = system_allocate(wanted);
-    if (!block) {
-      release_until(0);
-      block = system_allocate(wanted);
-    }
-    if (!block)
-      fail(ErrorKind::device,
-           "out of memory on {}: {} bytes wanted beside {} in use; use a smaller batch.group_size "
-           "or data.image_size",
-           name_of(device_), wanted, counters_.active_bytes);
-    granted = wanted;
-    ++counters_.system_requests;
-  }
-  counters_.active_bytes += static_cast<int64_t>(granted);
+  const auto fit = free_.lower_bound({size, nullptr});
+  const Blocks::iterator block =
+      fit != free_.end() ? blocks_.find(fit->second) : take_segment(size);
+  split(block, size);
+  set_free(block, false);
+  const int64_t granted = static_cast<int64_t>(block->second.size);
+  counters_.active_bytes += granted;
+  counters_.cached_bytes -= granted;
   counters_.peak_active_bytes = std::max(counters_.peak_active_bytes, counters_.active_bytes);
-  return block;
+  return block->first;
 }
 
-void CachingAllocator::free(void* block, size_t granted) {
+void CachingAllocator::free(void* pointer) {
   std::lock_guard lock(mutex_);
-  counters_.active_bytes -= static_cast<int64_t>(granted);
-  counters_.cached_bytes += static_cast<int64_t>(granted);
-  cache_.emplace(granted, block);
+  Blocks::iterator block = blocks_.find(static_cast<std::byte*>(pointer));
+  const int64_t size = static_cast<int64_t>(block->second.size);
+  counters_.active_bytes -= size;
+  counters_.cached_bytes += size;
+  set_free(block, true);
+  merge_with_next(block);
+  if (!block->second.first && std::prev(block)->second.free) merge_with_next(std::prev(block));
 }
 
 AllocatorCounters CachingAllocator::counters() const {
@@ -94,15 +76,66 @@ void CachingAllocator::reset_peak() {
 
 void CachingAllocator::release_cache() {
   std::lock_guard lock(mutex_);
-  release_until(0);
+  release_free_segments();
 }
 
-void CachingAllocator::release_until(int64_t limit) {
-  while (!cache_.empty() && counters_.cached_bytes > std::max<int64_t>(limit, 0)) {
-    const auto largest = std::prev(cache_.end());
-    system_free(largest->second, largest->first);
-    counters_.cached_bytes -= static_cast<int64_t>(largest->first);
-    cache_.erase(largest);
+CachingAllocator::Blocks::iterator CachingAllocator::take_segment(size_t size) {
+  release_free_segments();
+  const size_t bytes = rounded(size, size < kSegment ? kSegment : 4096);
+  std::byte* segment = system_allocate(bytes);
+  if (!segment)
+    fail(ErrorKind::device,
+         "out of memory on {}: {} bytes wanted beside {} in use; use a smaller batch.group_size "
+         "or data.image_size",
+         name_of(device_), size, counters_.active_bytes);
+  ++counters_.system_requests;
+  counters_.cached_bytes += static_cast<int64_t>(bytes);
+  const auto block = blocks_.emplace(segment, Block{bytes, false, true}).first;
+  set_free(block, true);
+  return block;
+}
+
+void CachingAllocator::split(Blocks::iterator block, size_t size) {
+  const size_t rest = block->second.size - size;
+  if (rest < std::max(kAlignment, size / kSplitShare)) return;
+  set_free(block, false);
+  block->second.size = size;
+  set_free(blocks_.emplace(block->first + size, Block{rest, false, false}).first, true);
+}
+
+void CachingAllocator::set_free(Blocks::iterator block, bool free) {
+  block->second.free = free;
+  if (free)
+    free_.insert({block->second.size, block->first});
+  else
+    free_.erase({block->second.size, block->first});
+}
+
+void CachingAllocator::merge_with_next(Blocks::iterator block) {
+  const auto next = std::next(block);
+  if (next == blocks_.end() || next->second.first || !next->second.free) return;
+  set_free(block, false);
+  set_free(next, false);
+  block->second.size += next->second.size;
+  blocks_.erase(next);
+  set_free(block, true);
+}
+
+bool CachingAllocator::is_segment(Blocks::iterator block) const {
+  const auto next = std::next(block);
+  return block->second.first && (next == blocks_.end() || next->second.first);
+}
+
+void CachingAllocator::release_free_segments() {
+  for (auto block = blocks_.begin(); block != blocks_.end();) {
+    const auto next = std::next(block);
+    if (block->second.free && is_segment(block)) {
+      set_free(block, false);
+      counters_.cached_bytes -= static_cast<int64_t>(block->second.size);
+      munmap(block->first, block->second.size);
+      blocks_.erase(block);
+    }
+    block = next;
   }
 }
 

@@ -7,11 +7,11 @@
 namespace mono {
 
 Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
-  data_ = CachingAllocator::of(device).allocate(bytes, granted_);
+  data_ = CachingAllocator::of(device).allocate(bytes);
 }
 
 Storage::~Storage() {
-  CachingAllocator::of(device_).free(data_, granted_);
+  CachingAllocator::of(device_).free(data_);
 }
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {

@@ -34,7 +34,6 @@ class Storage {
  private:
   void* data_ = nullptr;
   size_t bytes_ = 0;
-  size_t granted_ = 0;
   Device device_;
   uint64_t version_ = 0;
 };
