@@ -118,8 +118,9 @@ inline Tensor formula_images(int N, int size, int C, DType dtype) {
   return x;
 }
 
-inline Tensor formula_dy(int N, int classes, DType dtype) {
-  const FormulaStream stream("dy");
+// Gradient of an output (N, classes): "dy", "dbatch".
+inline Tensor formula_dy(const char* name, int N, int classes, DType dtype) {
+  const FormulaStream stream(name);
   const Tensor dy = Tensor::empty({N, classes}, dtype);
   std::vector<double> values(static_cast<size_t>(dy.elements()));
   for (size_t i = 0; i < values.size(); ++i)

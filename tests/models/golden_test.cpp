@@ -40,8 +40,8 @@ std::vector<int> offsets_of(const GoldenCase& c) {
 using Rows = std::vector<std::pair<std::string, Fingerprint>>;
 
 struct Result {
-  std::vector<double> y;
-  Rows gradients, buffers;  // sorted by name
+  std::vector<double> y, batch;  // batch: of the paper's classifier
+  Rows gradients, buffers;       // sorted by name
 };
 
 Rows sorted(Rows rows) {
@@ -67,6 +67,8 @@ std::unique_ptr<Model> formula_model(const std::string& name, DType master) {
   ModelOptions options;
   options.channels = kChannels;
   options.classes = kClasses;
+  options.rxrx1.width = 24;
+  options.rxrx1.batch_classes = 7;
   std::unique_ptr<Model> model = make_model(name, options);
   model->initialise(master, 0);
   test::set_formula_weights(*model);
@@ -109,11 +111,15 @@ Result run(const GoldenCase& c, Model& model, DType dtype) {
     context.norm.table = &model.running();
   }
   const Variable x(test::formula_images(c.images, c.size, kChannels, dtype), true);
-  const Variable y = model.forward(x, context).y;
+  const BatchHead head{BatchHead::Mode::reversed, 0.5};  // torchvision's classifiers have none
+  const ModelOutput output = model.forward(x, context, head);
   Result result;
-  result.y = test::as_doubles(y.value());
-
-  y.seed_grad(test::formula_dy(c.images, kClasses, dtype));
+  result.y = test::as_doubles(output.y.value());
+  output.y.seed_grad(test::formula_dy("dy", c.images, kClasses, dtype));
+  if (output.batch.defined()) {
+    result.batch = test::as_doubles(output.batch.value());
+    output.batch.seed_grad(test::formula_dy("dbatch", c.images, output.batch.shape()[1], dtype));
+  }
   ParameterArena& arena = model.arena();
   const Tensor gradients = arena.new_array();
   arena.begin_gradients(gradients);
@@ -172,6 +178,9 @@ void expect_agreement(const GoldenCase& c, DType dtype, double outputs, double g
   const Result ours = run(c, *model, dtype);
   const double worst = error(ours.y, file.values<double>("y"));
   EXPECT_LE(worst, outputs) << "logits";
+  if (file.find("batch")) {
+    EXPECT_LE(error(ours.batch, file.values<double>("batch")), outputs) << "experiment logits";
+  }
   testing::Test::RecordProperty("y", fmt::format("{:.1e}", worst));
   expect_rows(file, "grad", ours.gradients, gradients);
   if (!ours.buffers.empty()) expect_rows(file, "buffer", ours.buffers, outputs);
@@ -191,6 +200,7 @@ INSTANTIATE_TEST_SUITE_P(Small, Golden,
                          testing::Values(GoldenCase{"densenet_smoke", "train", 64, 3},
                                          GoldenCase{"densenet_smoke", "eval", 64, 3},
                                          GoldenCase{"densenet_smoke", "domains", 64, 5},
+                                         GoldenCase{"rxrx1_densenet_smoke", "reversed", 64, 5},
                                          GoldenCase{"resnet18", "train", 64, 3},
                                          GoldenCase{"resnet18", "eval", 64, 3}),
                          name_of_case);

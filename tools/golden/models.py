@@ -9,7 +9,7 @@ bit for bit. Nor are whole gradients stored: each tensor leaves a row of seven n
 magnitude, its Euclidean norm, its product with a pseudo-random vector, and four of its elements. Rows
 are sorted by name.
 
-  y       (N, classes)   the logits
+  y       (N, classes)   the logits; batch (N, experiments), of the paper's classifier
   grad    (tensors, 7)   of grad.<parameter>, and of the input as "x"
   buffer  (tensors, 7)   of the running statistics after a training step; absent in eval mode
   weight  (tensors, 7)   sgd: of the parameters after the last step; losses (steps)
@@ -96,11 +96,15 @@ def build(name):
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.__class__ = DomainBatchNorm
+    fill(model)
+    return model
+
+
+def fill(model):
     with torch.no_grad():
         for key, tensor in model.state_dict().items():
             if not key.endswith("num_batches_tracked"):
                 tensor.copy_(formula(key, tuple(tensor.shape)))
-    return model
 
 
 def batch(n, size):
@@ -129,6 +133,54 @@ def gradient_case(name, mode, size, n):
     if buffers:
         out["buffer"] = rows(buffers)
     return out
+
+
+class Reverse(torch.autograd.Function):
+    """Gradient reversal (Ganin and Lempitsky 2015) with lambda 0.5."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, dy):
+        return -0.5 * dy
+
+
+class RxRx1(torch.nn.Module):
+    """The paper's classifier on a DenseNet: neck, head, and a batch head behind gradient reversal."""
+
+    def __init__(self, width, batch_classes):
+        super().__init__()
+        linear, norm = torch.nn.Linear, torch.nn.BatchNorm1d
+        self.backbone = build("densenet_smoke")
+        features = self.backbone.classifier.in_features
+        del self.backbone.classifier
+        self.neck = torch.nn.ModuleDict({
+            "fc1": linear(features, width, bias=False), "norm1": norm(width),
+            "fc2": linear(width, width, bias=False), "norm2": norm(width)})
+        self.head, self.batch_head = linear(width, CLASSES), linear(width, batch_classes)
+
+    def forward(self, x):
+        x = torch.relu(self.backbone.features(x)).mean((2, 3))
+        for i in "12":
+            x = torch.relu(self.neck["norm" + i](self.neck["fc" + i](x)))
+        return self.head(x), self.batch_head(Reverse.apply(x))
+
+
+def reversed_case(size, n):
+    DomainBatchNorm.domain = None
+    model = RxRx1(24, 7).double().train()
+    fill(model)
+    x, dy = batch(n, size)
+    dbatch = torch.from_numpy(uniform("dbatch", n * 7).astype(np.float32).astype(np.float64)).reshape(n, 7)
+    x.requires_grad_()
+    y, z = model(x)
+    torch.autograd.backward((y, z), (dy, dbatch))
+    gradients = {k: p.grad for k, p in model.named_parameters()} | {"x": x.grad}
+    buffers = {k: b for k, b in model.named_buffers() if not k.endswith("num_batches_tracked")}
+    return {"y": y.detach().numpy(), "batch": z.detach().numpy(), "grad": rows(gradients),
+            "buffer": rows(buffers)}
 
 
 def sgd_case(name, size, n, steps=5):
@@ -160,6 +212,7 @@ CASES = {
     "densenet_smoke_domains": lambda: gradient_case("densenet_smoke", "domains", 64, 5),
     "densenet_smoke_settled": lambda: gradient_case("densenet_smoke", "settled", 64, 3),
     "densenet_smoke_sgd": lambda: sgd_case("densenet_smoke", 64, 3),
+    "rxrx1_densenet_smoke_reversed": lambda: reversed_case(64, 5),
     "resnet18_train": lambda: gradient_case("resnet18", "train", 64, 3),
     "resnet18_eval": lambda: gradient_case("resnet18", "eval", 64, 3),
     "resnet18_settled": lambda: gradient_case("resnet18", "settled", 64, 3),
