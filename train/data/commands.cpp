@@ -26,8 +26,8 @@ void require_outside(const fs::path& out, const fs::path& data) {
   std::error_code error;
   if (fs::is_directory(out, error))
     fail(ErrorKind::usage, "--out {}: is a folder; name a file in it", out.string());
-  const fs::path inside = fs::weakly_canonical(out, error),
-                 root = fs::weakly_canonical(data, error);
+  const fs::path inside = fs::weakly_canonical(fs::absolute(out), error),
+                 root = fs::weakly_canonical(fs::absolute(data), error);
   const auto [root_end, unused] =
       std::mismatch(root.begin(), root.end(), inside.begin(), inside.end());
   if (root_end == root.end())
