@@ -1,7 +1,6 @@
 #include "models/registry.h"
 
-#include <algorithm>
-
+#include "kernels/base/suggest.h"
 #include "models/resnet.h"
 
 namespace mono {
@@ -52,21 +51,6 @@ std::unique_ptr<Model> assemble(bool paper, Classifier::MakeBackbone make, const
   return std::make_unique<RxRx1Classifier>(make, config, options.channels, rxrx1);
 }
 
-size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
-      const size_t substituted = diagonal + (a[i - 1] != b[j - 1]);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, substituted});
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::vector<std::string> model_names() {
@@ -94,11 +78,8 @@ std::unique_ptr<Model> make_model(const std::string& name, const ModelOptions& o
     if (backbone == entry.name)
       return assemble(paper, make_backbone<ResNet, ResNetConfig>, &entry.config, "fc", options);
 
-  const std::vector<std::string> names = model_names();
-  const auto nearest = std::ranges::min_element(
-      names, {}, [&](const std::string& other) { return edit_distance(name, other); });
-  fail(ErrorKind::usage, "unknown model '{}'; did you mean '{}'? (train_rxrx list models)", name,
-       *nearest);
+  fail(ErrorKind::usage, "unknown model '{}'{}; see train_rxrx list models", name,
+       did_you_mean(name, model_names()));
 }
 
 }  // namespace mono

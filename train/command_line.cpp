@@ -10,10 +10,10 @@
 #include <vector>
 
 #include "kernels/base/error.h"
+#include "kernels/base/suggest.h"
 #include "train/commands.h"
 #include "train/data/commands.h"
 #include "train/data/synth.h"
-#include "train/suggest.h"
 #include "train/version.h"
 
 namespace mono {

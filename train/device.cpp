@@ -7,8 +7,8 @@
 
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/error.h"
+#include "kernels/base/suggest.h"
 #include "kernels/base/thread_pool.h"
-#include "train/suggest.h"
 
 namespace mono {
 namespace {

@@ -2,11 +2,11 @@
 #include <fmt/format.h>
 
 #include "kernels/base/error.h"
+#include "kernels/base/suggest.h"
 #include "models/registry.h"
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/recipe.h"
-#include "train/suggest.h"
 
 namespace mono {
 namespace {

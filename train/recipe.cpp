@@ -7,11 +7,11 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "kernels/base/suggest.h"
 #include "models/durable_file.h"
 #include "train/embedded_recipes.h"
 #include "train/hash.h"
 #include "train/recipe_keys.h"
-#include "train/suggest.h"
 #include "train/toml.h"
 
 namespace mono {

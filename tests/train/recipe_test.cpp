@@ -7,7 +7,7 @@
 #include <fstream>
 
 #include "kernels/base/error.h"
-#include "train/suggest.h"
+#include "kernels/base/suggest.h"
 
 namespace mono {
 namespace {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "kernels/base/suggest.h"
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/evaluate/evaluate.h"
@@ -12,7 +13,6 @@
 #include "train/json.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
-#include "train/suggest.h"
 
 namespace mono {
 namespace {

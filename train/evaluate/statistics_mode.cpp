@@ -1,7 +1,7 @@
 #include "train/evaluate/statistics_mode.h"
 
 #include "kernels/base/error.h"
-#include "train/suggest.h"
+#include "kernels/base/suggest.h"
 
 namespace mono {
 

@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
+#include "kernels/base/suggest.h"
 #include "models/weights.h"
 #include "train/checkpoint.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
-#include "train/suggest.h"
 
 namespace mono {
 namespace {

@@ -1,4 +1,4 @@
-#include "train/suggest.h"
+#include "kernels/base/suggest.h"
 
 #include <algorithm>
 #include <vector>
