@@ -20,7 +20,8 @@ cmake --preset "$preset"
 cmake --build --preset "$preset" -j "$(nproc)"
 
 echo "== tests ($preset)"
-# OpenCL, which oneDNN links, and its threads keep memory to the end of the process.
-export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:detect_stack_use_after_return=1}
+# Leaks: OpenCL, which oneDNN links, keeps memory to the end of the process. Use after return: GCC
+# 12's fake stack is aligned to 32 bytes, too little for AVX-512 locals.
+export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:detect_stack_use_after_return=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 ctest --preset "$preset" -j "$(nproc)"
