@@ -295,7 +295,8 @@ Npy read_npy(const fs::path& path) {
   EXPECT_EQ((10 + length) % 64, 0u);
   EXPECT_EQ(bytes[10 + length - 1], '\n');
   Npy npy{bytes.substr(10, length), std::vector<float>((bytes.size() - 10 - length) / 4)};
-  std::memcpy(npy.values.data(), bytes.data() + 10 + length, npy.values.size() * 4);
+  if (!npy.values.empty())
+    std::memcpy(npy.values.data(), bytes.data() + 10 + length, npy.values.size() * 4);
   return npy;
 }
 
