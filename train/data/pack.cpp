@@ -3,8 +3,8 @@
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
 #include "train/data/image_source.h"
-#include "train/progress.h"
 #include "train/hash.h"
+#include "train/progress.h"
 
 #include <algorithm>
 #include <chrono>
