@@ -24,7 +24,7 @@ SafetensorsHeader parse_safetensors_header(const std::string& path, std::string_
 // Bytes an element of this dtype takes; 0 for a dtype that the format does not have.
 size_t safetensors_element_bytes(std::string_view dtype);
 
-// A JSON string literal.
+// A JSON string literal; bytes that are not UTF-8 become U+FFFD.
 std::string quote_json(std::string_view text);
 
 // Whether the bytes are UTF-8: no overlong form, surrogate or value beyond U+10FFFF.

@@ -18,6 +18,7 @@
 #include "nn/optim/sgd.h"
 #include "train/commands.h"
 #include "train/device.h"
+#include "train/json.h"
 
 namespace mono {
 namespace {
@@ -88,14 +89,24 @@ int run_bench(const BenchOptions& options) {
   std::ranges::sort(sorted);
   const double median = sorted[sorted.size() / 2];
   if (options.json) {
-    fmt::print(
-        "{{\"model\": \"{}\", \"channels\": {}, \"image_size\": {}, \"batch\": {}, "
-        "\"precision\": \"{}\", \"device\": \"cpu\", \"cpu\": \"{}\", \"isa\": \"{}\", "
-        "\"threads\": {}, \"steps\": {}, \"median_s\": {:.6f}, \"min_s\": {:.6f}, \"max_s\": "
-        "{:.6f}, \"images_per_s\": {:.3f}, \"peak_mb\": {:.1f}, \"loss\": [{:.6f}]}}\n",
-        options.model, options.channels, P, N, options.precision, cpu_name(), name_of(cpu_isa()),
-        num_threads(), options.steps, median, sorted.front(), sorted.back(), N / median,
-        peak_resident_mb(), fmt::join(losses, ", "));
+    Json json = Json::object();
+    json["model"] = options.model;
+    json["channels"] = options.channels;
+    json["image_size"] = P;
+    json["batch"] = N;
+    json["precision"] = options.precision;
+    json["device"] = "cpu";
+    json["cpu"] = cpu_name();
+    json["isa"] = name_of(cpu_isa());
+    json["threads"] = num_threads();
+    json["steps"] = options.steps;
+    json["median_s"] = median;
+    json["min_s"] = sorted.front();
+    json["max_s"] = sorted.back();
+    json["images_per_s"] = N / median;
+    json["peak_mb"] = peak_resident_mb();
+    json["loss"] = losses;
+    fmt::print("{}\n", json.line());
   } else {
     fmt::print("{} {}x{}x{} batch {} {} on {} threads of {} ({})\n", options.model,
                options.channels, P, P, N, options.precision, num_threads(), cpu_name(),

@@ -84,5 +84,17 @@ TEST(Json, RefusesWhatIsNotStrict) {
   expect_refused("cannot open", [] { read_json_file("/absent.json"); });
 }
 
+TEST(Json, ValuesAsText) {
+  EXPECT_EQ(Json(0.1).line(), "0.1");
+  EXPECT_EQ(Json(1e300).line(), "1e+300");
+  EXPECT_EQ(Json(UINT64_MAX).line(), "18446744073709551615");
+  EXPECT_EQ(Json(std::nan("")).line(), "null");
+  EXPECT_EQ(Json("a\"b\\c\n\x01\x7f</script>").line(),
+            "\"a\\\"b\\\\c\\u000a\\u0001\\u007f</script>\"");
+  EXPECT_EQ(Json("\xC3\xA9\xF0\x9F\x94\xAC").line(), "\"\xC3\xA9\xF0\x9F\x94\xAC\"");
+  for (const char* bad : {"\xFF", "\xC3", "\xC0\xAF", "\xED\xA0\x80", "\xF5\x80\x80\x80"})
+    EXPECT_NE(Json(bad).line().find("\xEF\xBF\xBD"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace mono

@@ -4,7 +4,7 @@
 #include "kernels/base/thread_pool.h"
 #include "train/data/png.h"
 #include "train/hash.h"
-#include "train/json_writer.h"
+#include "train/json.h"
 #include "train/progress.h"
 
 #include <algorithm>
@@ -209,31 +209,31 @@ std::string check_text(const CheckReport& report) {
 }
 
 std::string check_json(const CheckReport& report) {
-  JsonWriter json;
-  json.begin_object()
-      .field("format_version", 1)
-      .field("root", report.root)
-      .field("layout", report.layout)
-      .field("table", report.form)
-      .field("sites", report.sites)
-      .field("complete_sites", report.complete_sites)
-      .field("absent_sites", report.absent_sites)
-      .field("unlabelled_sites", report.unlabelled_sites)
-      .field("images_checked", report.images_checked);
-  json.key("absent_by_experiment").begin_object();
-  for (const auto& [experiment, count] : report.absent_by_experiment) json.field(experiment, count);
-  json.end_object().key("problems").begin_array();
-  for (const Problem& p : report.problems)
-    json.begin_object()
-        .field("kind", p.kind)
-        .field("file", p.file)
-        .field("row", p.row)
-        .field("message", p.message)
-        .end_object();
-  json.end_array().key("notes").begin_array();
-  for (const std::string& note : report.notes) json.value(note);
-  json.end_array().end_object();
-  return json.take();
+  Json absent = Json::object();
+  for (const auto& [experiment, count] : report.absent_by_experiment) absent[experiment] = count;
+  Json problems = Json::array();
+  for (const Problem& p : report.problems) {
+    Json problem = Json::object();
+    problem["kind"] = p.kind;
+    problem["file"] = p.file;
+    problem["row"] = p.row;
+    problem["message"] = p.message;
+    problems.push_back(std::move(problem));
+  }
+  Json json = Json::object();
+  json["format_version"] = 1;
+  json["root"] = report.root;
+  json["layout"] = report.layout;
+  json["table"] = report.form;
+  json["sites"] = report.sites;
+  json["complete_sites"] = report.complete_sites;
+  json["absent_sites"] = report.absent_sites;
+  json["unlabelled_sites"] = report.unlabelled_sites;
+  json["images_checked"] = report.images_checked;
+  json["absent_by_experiment"] = std::move(absent);
+  json["problems"] = std::move(problems);
+  json["notes"] = report.notes;
+  return json.text();
 }
 
 }  // namespace mono

@@ -5,7 +5,7 @@
 #include "train/data/image_stats.h"
 #include "train/data/montage.h"
 #include "train/data/pack.h"
-#include "train/json_writer.h"
+#include "train/json.h"
 
 #include <cstdio>
 #include <string>
@@ -55,36 +55,38 @@ std::string stats_text(const Dataset& dataset, const DatasetStats& stats) {
 }
 
 std::string stats_json(const Dataset& dataset, const DatasetStats& stats) {
-  JsonWriter json;
-  json.begin_object().field("format_version", 1).field("root", dataset.root.string());
-  json.key("images").begin_array();
+  Json images = Json::array();
   for (const ImageStats& i : stats.images) {
     const Site& site = dataset.sites[static_cast<size_t>(i.site)];
-    json.begin_object()
-        .field("experiment", dataset.experiments[static_cast<size_t>(site.experiment)])
-        .field("plate", site.plate)
-        .field("well", site.well)
-        .field("site", site.site)
-        .field("channel", i.channel + 1)
-        .field("mean", i.value.mean)
-        .field("std", i.value.std)
-        .end_object();
+    Json image = Json::object();
+    image["experiment"] = dataset.experiments[static_cast<size_t>(site.experiment)];
+    image["plate"] = site.plate;
+    image["well"] = site.well;
+    image["site"] = site.site;
+    image["channel"] = i.channel + 1;
+    image["mean"] = i.value.mean;
+    image["std"] = i.value.std;
+    images.push_back(std::move(image));
   }
-  json.end_array().key("plates").begin_array();
-  for (const GroupStats& g : stats.plates)
-    json.begin_object()
-        .field("experiment", dataset.experiments[static_cast<size_t>(g.experiment)])
-        .field("plate", g.plate)
-        .field("channel", g.channel + 1)
-        .field("images", g.images)
-        .field("mean", g.pooled.mean)
-        .field("pooled_std", g.pooled.std)
-        .field("mean_of_stds", g.mean_of_stds)
-        .end_object();
-  json.end_array().key("warnings").begin_array();
-  for (const std::string& warning : stats.warnings) json.value(warning);
-  json.end_array().end_object();
-  return json.take();
+  Json plates = Json::array();
+  for (const GroupStats& g : stats.plates) {
+    Json plate = Json::object();
+    plate["experiment"] = dataset.experiments[static_cast<size_t>(g.experiment)];
+    plate["plate"] = g.plate;
+    plate["channel"] = g.channel + 1;
+    plate["images"] = g.images;
+    plate["mean"] = g.pooled.mean;
+    plate["pooled_std"] = g.pooled.std;
+    plate["mean_of_stds"] = g.mean_of_stds;
+    plates.push_back(std::move(plate));
+  }
+  Json json = Json::object();
+  json["format_version"] = 1;
+  json["root"] = dataset.root.string();
+  json["images"] = std::move(images);
+  json["plates"] = std::move(plates);
+  json["warnings"] = stats.warnings;
+  return json.text();
 }
 
 std::string comparison_text(const CodecComparison& c, size_t sites) {

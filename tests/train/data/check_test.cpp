@@ -1,5 +1,6 @@
 // data check, stats, pack and montage: on small screens with one fault each, and on real images.
 #include "train/data/check.h"
+#include "train/json.h"
 
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
@@ -204,12 +205,15 @@ TEST(Check, JsonForm) {
   TempDir dir;
   make_screen(dir);
   fs::remove(dir / kImage);
-  const std::string json = check_json(check_dataset(dir.path()));
-  EXPECT_THAT(json, testing::HasSubstr("\"complete_sites\": 23"));
-  EXPECT_THAT(
-      json, testing::HasSubstr(fmt::format("{{\"kind\": \"missing\", \"file\": \"{}\", \"row\": 3, "
-                                           "\"message\": \"{}: is missing",
-                                           kImage, kImage)));
+  const JsonView json = parse_json(check_json(check_dataset(dir.path())), "report");
+  EXPECT_EQ(json["complete_sites"].integer(), 23);
+  const std::vector<JsonView> problems = json["problems"].array();
+  ASSERT_EQ(problems.size(), 1u);
+  EXPECT_EQ(problems[0]["kind"].string(), "missing");
+  EXPECT_EQ(problems[0]["file"].string(), kImage);
+  EXPECT_EQ(problems[0]["row"].integer(), 3);
+  EXPECT_THAT(problems[0]["message"].string(),
+              testing::HasSubstr(fmt::format("{}: is missing", kImage)));
 }
 
 TEST(Check, RealImages) {
