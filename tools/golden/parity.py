@@ -170,9 +170,10 @@ def case(args, name, size, mode, precision, seed, folder):
     return compare(ours, theirs)
 
 
-def sgd(args, model, name, precision, x, dy, folder, steps=5, largest=1e-5):
-    """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory. The first
-    step moves no weight by more than `largest`, so that a settled model stays settled."""
+def sgd(args, model, name, precision, x, dy, folder, steps=5):
+    """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory. In f32
+    the first step moves no weight by more than 1e-7, so that a settled model stays settled."""
+    largest = 1e-3 if precision == "f64" else 1e-7
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     moments = {}
     buffers = {k: b.clone() for k, b in model.named_buffers()}
