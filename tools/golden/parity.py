@@ -77,8 +77,9 @@ def build(name, seed):
 
 def settle(model, x):
     """Moves batch-norm offsets so that every ReLU input's channel has 0 in the widest gap near it: a
-    small shift, which leaves the network as well conditioned as it was. The ReLU input is a batch norm's output (DenseNet), or that plus a shortcut (ResNet):
-    then the last batch norm that ran carries the shift."""
+    small shift, which leaves the network as well conditioned as it was. The ReLU input is a batch
+    norm's output (DenseNet), or that plus a shortcut (ResNet): then the last batch norm that ran
+    carries the shift."""
     handles, last = [], [None]
 
     def shifted(module, values):
