@@ -33,6 +33,9 @@ set(MONO_ISA_FLAGS_amx ${MONO_ISA_FLAGS_avx512bf16} -mamx-tile -mamx-bf16)
 #   NAME_avx512.cpp, NAME_avx512bf16.cpp, NAME_amx.cpp   compiled once, for that level
 #   NAME.simd.cpp                                        compiled for baseline, avx2 and avx512,
 #                                                        with MONO_ISA set to the level's name
+#   NAME.cu                                              kernels and launchers: nvcc where
+#                                                        MONO_CUDA, else this compiler, for the
+#                                                        SIMT emulator (kernels/simt)
 # Sources for a level above baseline use intrinsics and plain data only: an inline function of the
 # standard library instantiated there could be picked by the linker for the whole program.
 function(mono_library name)
@@ -41,7 +44,15 @@ function(mono_library name)
   set(multi ${sources})
   list(FILTER multi INCLUDE REGEX "\\.simd\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "\\.simd\\.cpp$")
-  add_library(mono_${name} STATIC ${sources})
+  file(GLOB_RECURSE kernels CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.cu)
+  if(MONO_CUDA)
+    list(FILTER sources EXCLUDE REGEX "/simt/[a-z_]*\\.cpp$")
+  else()
+    list(FILTER sources EXCLUDE REGEX "_cuda\\.cpp$")
+    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
+                                COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas")
+  endif()
+  add_library(mono_${name} STATIC ${sources} ${kernels})
   foreach(level avx2 avx512 avx512bf16 amx)
     foreach(source ${sources})
       if(source MATCHES "_${level}\\.cpp$")

@@ -14,7 +14,7 @@
 #include <set>
 #include <utility>
 
-#include "runtime/device.h"
+#include "kernels/base/device.h"
 
 namespace mono {
 

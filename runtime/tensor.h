@@ -10,8 +10,8 @@
 #include <span>
 #include <string>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
-#include "runtime/device.h"
 #include "runtime/shape.h"
 
 namespace mono {

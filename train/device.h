@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "runtime/device.h"
+#include "kernels/base/device.h"
 
 namespace mono {
 

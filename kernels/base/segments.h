@@ -9,6 +9,7 @@ namespace mono {
 struct Segments {
   int count = 0;
   const int* offsets = nullptr;
+  const int* gpu_offsets = nullptr;  // the same table in the GPU's memory, for kernels there
 
   int begin(int s) const { return offsets[s]; }
   int end(int s) const { return offsets[s + 1]; }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -27,5 +28,21 @@ void copy_channels(int64_t pixels, int C, const From* x, int ldx, To* y, int ldy
 // propagate.
 template <class M>
 double sum_of_squares(int64_t n, const M* x);
+
+// The same on the stream's device (a CPU stream: the functions above). f32 and bf16 activations on
+// the GPU; masters as well as activations for convert and copy_channels.
+template <class T>
+void add(Stream stream, int64_t n, const T* a, const T* b, T* y);
+template <class T>
+void relu_forward(Stream stream, int64_t n, const T* x, T* y);
+template <class T>
+void relu_backward(Stream stream, int64_t n, const T* dy, const T* y, T* dx, GradMode mode);
+template <class T>
+void scale_into(Stream stream, int64_t n, Master<T> alpha, const T* x, T* y, GradMode mode);
+template <class To, class From>
+void convert(Stream stream, int64_t n, const From* x, To* y);
+template <class To, class From>
+void copy_channels(Stream stream, int64_t pixels, int C, const From* x, int ldx, To* y, int ldy,
+                   GradMode mode);
 
 }  // namespace mono

@@ -1,0 +1,75 @@
+#include "kernels/elementwise/elementwise.cuh"
+
+#include <algorithm>
+
+#include "kernels/elementwise/elementwise.h"
+
+namespace mono {
+namespace {
+
+constexpr int kThreads = 256;
+
+LaunchShape shape_for(int64_t n) {
+  return {std::min(blocks_for(n, kThreads), 65536u), kThreads, 0};
+}
+
+}  // namespace
+
+template <class T>
+void add(Stream stream, int64_t n, const T* a, const T* b, T* y) {
+  if (!stream.on_gpu()) return add<T>(n, a, b, y);
+  launch<add_kernel<T>>(stream, shape_for(n), n, a, b, y);
+}
+
+template <class T>
+void relu_forward(Stream stream, int64_t n, const T* x, T* y) {
+  if (!stream.on_gpu()) return relu_forward<T>(n, x, y);
+  launch<relu_forward_kernel<T>>(stream, shape_for(n), n, x, y);
+}
+
+template <class T>
+void relu_backward(Stream stream, int64_t n, const T* dy, const T* y, T* dx, GradMode mode) {
+  if (!stream.on_gpu()) return relu_backward<T>(n, dy, y, dx, mode);
+  if (mode == GradMode::ignore) return;
+  launch<relu_backward_kernel<T>>(stream, shape_for(n), n, dy, y, dx, mode == GradMode::accumulate);
+}
+
+template <class T>
+void scale_into(Stream stream, int64_t n, Master<T> alpha, const T* x, T* y, GradMode mode) {
+  if (!stream.on_gpu()) return scale_into<T>(n, alpha, x, y, mode);
+  if (mode == GradMode::ignore) return;
+  launch<scale_kernel<T>>(stream, shape_for(n), n, alpha, x, y, mode == GradMode::accumulate);
+}
+
+template <class To, class From>
+void convert(Stream stream, int64_t n, const From* x, To* y) {
+  if (!stream.on_gpu()) return convert<To, From>(n, x, y);
+  launch<copy_channels_kernel<To, From>>(stream, shape_for(n), n, 1, x, 1, y, 1, false);
+}
+
+template <class To, class From>
+void copy_channels(Stream stream, int64_t pixels, int C, const From* x, int ldx, To* y, int ldy,
+                   GradMode mode) {
+  if (!stream.on_gpu()) return copy_channels<To, From>(pixels, C, x, ldx, y, ldy, mode);
+  if (mode == GradMode::ignore) return;
+  MONO_CHECK(ldx >= C && ldy >= C, "copy_channels: {} channels at pitches {} and {}", C, ldx, ldy);
+  launch<copy_channels_kernel<To, From>>(stream, shape_for(pixels * C), pixels, C, x, ldx, y, ldy,
+                                         mode == GradMode::accumulate);
+}
+
+#define MONO_INSTANTIATE_PAIR(To, From)                     \
+  template void convert(Stream, int64_t, const From*, To*); \
+  template void copy_channels(Stream, int64_t, int, const From*, int, To*, int, GradMode);
+#define MONO_INSTANTIATE(T)                                                       \
+  template void add(Stream, int64_t, const T*, const T*, T*);                     \
+  template void relu_forward(Stream, int64_t, const T*, T*);                      \
+  template void relu_backward(Stream, int64_t, const T*, const T*, T*, GradMode); \
+  template void scale_into(Stream, int64_t, Master<T>, const T*, T*, GradMode);   \
+  MONO_INSTANTIATE_PAIR(T, float)                                                 \
+  MONO_INSTANTIATE_PAIR(T, bf16)                                                  \
+  MONO_INSTANTIATE_PAIR(T, double)
+MONO_INSTANTIATE(float)
+MONO_INSTANTIATE(bf16)
+MONO_INSTANTIATE(double)
+
+}  // namespace mono
