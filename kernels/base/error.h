@@ -4,6 +4,9 @@
 // decides the exit code of the program.
 #pragma once
 
+#ifdef __CUDACC__
+#define FMT_USE_CONSTEXPR 1  // fmt 9 takes nvcc for a compiler without it
+#endif
 #include <fmt/core.h>
 
 #include <stdexcept>
