@@ -14,13 +14,23 @@ std::string MatmulProblem::to_string() const {
 }
 
 std::string_view name_of(MatmulVariant variant) {
-  return variant == MatmulVariant::reference ? "reference" : "onednn";
+  switch (variant) {
+    case MatmulVariant::reference:
+      return "reference";
+    case MatmulVariant::onednn:
+      return "onednn";
+    case MatmulVariant::naive:
+      return "naive";
+  }
+  return "?";
 }
 
-namespace {
+Device device_of(MatmulVariant variant) {
+  const bool cpu = variant == MatmulVariant::reference || variant == MatmulVariant::onednn;
+  return cpu ? Device::cpu : kGpu;
+}
 
-// The problem with packed leading dimensions filled in; throws where it makes no sense.
-MatmulProblem checked(const MatmulProblem& problem) {
+MatmulProblem matmul_checked(const MatmulProblem& problem) {
   MatmulProblem p = problem;
   MONO_CHECK(p.M >= 1 && p.N >= 1 && p.K >= 1, "matmul {}: every extent must be positive",
              p.to_string());
@@ -34,33 +44,50 @@ MatmulProblem checked(const MatmulProblem& problem) {
   return p;
 }
 
-}  // namespace
+void matmul_check_call(Device device, MatmulVariant variant, const MatmulProblem& p, DType compute,
+                       bool operands) {
+  MONO_CHECK(operands, "matmul {}: null operand", p.to_string());
+  MONO_CHECK(device_of(variant) == device && matmul_supports(variant, p, compute),
+             "matmul {}: variant {} does not run {} on the {}; ask matmul_choose", p.to_string(),
+             name_of(variant), name_of(compute), name_of(device));
+}
+
+void matmul_fail_types(const MatmulProblem& p, DType compute, DType a, DType b, DType out) {
+  fail(ErrorKind::internal, "matmul {}: {} cannot be computed from {} and {} into {}",
+       p.to_string(), name_of(compute), name_of(a), name_of(b), name_of(out));
+}
 
 bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
-  return variant == MatmulVariant::reference || matmul_onednn_supports(checked(problem), dtype);
+  const MatmulProblem p = matmul_checked(problem);
+  return variant != MatmulVariant::onednn || matmul_onednn_supports(p, dtype);
 }
 
 // The table: the quickest that runs. f64 exists for verification only, so it has no other variant.
-MatmulVariant matmul_choose(const MatmulProblem& problem, DType dtype) {
-  return matmul_supports(MatmulVariant::onednn, problem, dtype) ? MatmulVariant::onednn
-                                                                : MatmulVariant::reference;
+MatmulVariant matmul_choose(Device device, const MatmulProblem& problem, DType dtype) {
+  using enum MatmulVariant;
+  if (device != Device::cpu) return naive;
+  return matmul_supports(onednn, problem, dtype) ? onednn : reference;
 }
 
 size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
-  const MatmulProblem p = checked(problem);
-  return variant == MatmulVariant::reference ? matmul_reference_workspace(p, dtype)
-                                             : matmul_onednn_workspace(p, dtype);
+  const MatmulProblem p = matmul_checked(problem);
+  switch (variant) {
+    case MatmulVariant::reference:
+      return matmul_reference_workspace(p, dtype);
+    case MatmulVariant::onednn:
+      return matmul_onednn_workspace(p, dtype);
+    case MatmulVariant::naive:
+      return 0;
+  }
+  return 0;
 }
 
 template <class A, class B, class Out>
 void matmul(MatmulVariant variant, const MatmulProblem& problem, DType compute,
             const Matmul<A, B, Out>& args, std::span<std::byte> workspace) {
-  const MatmulProblem p = checked(problem);
+  const MatmulProblem p = matmul_checked(problem);
   if (args.mode == GradMode::ignore) return;
-  MONO_CHECK(args.a && args.b && args.c, "matmul {}: null operand", p.to_string());
-  MONO_CHECK(matmul_supports(variant, p, compute),
-             "matmul {}: variant {} does not run {} here; ask matmul_choose", p.to_string(),
-             name_of(variant), name_of(compute));
+  matmul_check_call(Device::cpu, variant, p, compute, args.a && args.b && args.c);
   const bool reference = variant == MatmulVariant::reference;
   if constexpr (std::is_same_v<A, double>) {
     if (compute == DType::f64) return matmul_reference<double>(p, args, workspace);
@@ -74,9 +101,7 @@ void matmul(MatmulVariant variant, const MatmulProblem& problem, DType compute,
       return reference ? matmul_reference<bf16>(p, args, workspace)
                        : matmul_onednn<bf16>(p, args, workspace);
   }
-  fail(ErrorKind::internal, "matmul {}: {} cannot be computed from {} and {} into {}",
-       p.to_string(), name_of(compute), name_of(kDTypeOf<A>), name_of(kDTypeOf<B>),
-       name_of(kDTypeOf<Out>));
+  matmul_fail_types(p, compute, kDTypeOf<A>, kDTypeOf<B>, kDTypeOf<Out>);
 }
 
 #define MONO_INSTANCE(A, B, Out)                                                             \

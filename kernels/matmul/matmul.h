@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -24,10 +25,19 @@ struct MatmulProblem {
   std::string to_string() const;
 };
 
-enum class MatmulVariant { reference, onednn };
+// A variant belongs to the CPU or to the GPU.
+enum class MatmulVariant {
+  reference,  // CPU: register tiles, any type: the definition
+  onednn,     // CPU: oneDNN on tiles of C; f32, bf16
+  naive,      // GPU: a thread per element of C, any type
+};
 std::string_view name_of(MatmulVariant variant);
+Device device_of(MatmulVariant variant);  // Device::cpu or kGpu
+// Whether this machine and build can run `variant` for the problem and type.
 bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
-MatmulVariant matmul_choose(const MatmulProblem& problem, DType dtype);
+// The quickest variant of the device for the problem.
+MatmulVariant matmul_choose(Device device, const MatmulProblem& problem, DType dtype);
+// Scratch, in the memory of the variant's device.
 size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
 
 // A and B may each be T or Master<T> (filters stay in master precision; a bf16 product rounds them
@@ -43,6 +53,12 @@ struct Matmul {
 // `compute` is the activation type (f32, bf16, f64) that decides how operands are rounded.
 template <class A, class B, class Out>
 void matmul(MatmulVariant variant, const MatmulProblem& problem, DType compute,
+            const Matmul<A, B, Out>& args, std::span<std::byte> workspace);
+
+// The same on the stream's device, with a variant of that device and its pointers. (A CPU stream:
+// the function above.)
+template <class A, class B, class Out>
+void matmul(Stream stream, MatmulVariant variant, const MatmulProblem& problem, DType compute,
             const Matmul<A, B, Out>& args, std::span<std::byte> workspace);
 
 }  // namespace mono

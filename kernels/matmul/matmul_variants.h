@@ -4,11 +4,21 @@
 #include <cstddef>
 #include <span>
 
+#include "kernels/base/host_device.h"
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/workspace.h"
 #include "kernels/matmul/matmul.h"
 
 namespace mono {
+
+// The problem with packed leading dimensions filled in; throws where it makes no sense.
+MatmulProblem matmul_checked(const MatmulProblem& problem);
+// Throws unless the operands are there and the variant can run them on a stream of `device`.
+void matmul_check_call(Device device, MatmulVariant variant, const MatmulProblem& problem,
+                       DType compute, bool operands);
+// Of types that do not go together.
+[[noreturn]] void matmul_fail_types(const MatmulProblem& problem, DType compute, DType a, DType b,
+                                    DType out);
 
 // The problem that reaches a variant has its leading dimensions filled in and is checked. T is the
 // compute type: operands are rounded to it.
@@ -26,14 +36,14 @@ bool matmul_onednn_supports(const MatmulProblem& problem, DType dtype);
 
 // An element of an operand, rounded to the compute type T, in the type E it is computed with.
 template <class T, class E, class Source>
-E operand(Source value) {
+MONO_HOST_DEVICE E operand(Source value) {
   if constexpr (std::is_same_v<T, bf16>)
     return static_cast<E>(static_cast<Master<E>>(bf16(static_cast<float>(value))));
   else
     return static_cast<E>(value);
 }
 
-// Instantiations: (compute type, A, B, Out).
+// Instantiations, beside (double, double, double, double): (compute type, A, B, Out).
 #define MONO_MATMUL_FLOAT_INSTANCES(X) \
   X(float, float, float, float)        \
   X(bf16, float, float, float)         \

@@ -32,7 +32,7 @@ ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType 
 
 MatmulVariant choose_matmul(const MatmulProblem& problem, DType dtype) {
   const bool reference = current == KernelChoice::reference;
-  return reference ? MatmulVariant::reference : matmul_choose(problem, dtype);
+  return reference ? MatmulVariant::reference : matmul_choose(Device::cpu, problem, dtype);
 }
 
 }  // namespace mono

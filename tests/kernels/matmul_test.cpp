@@ -1,49 +1,19 @@
-// Every variant of the matrix product against a naive oracle: the one in double is the truth, the
-// one in the tested types is the plain computation, whose error may be doubled at most.
+// Every CPU variant of the matrix product against a naive oracle (matmul_cases.h).
 #include "kernels/matmul/matmul.h"
 
 #include <gtest/gtest.h>
 
 #include <vector>
 
-#include "tests/kernels/kernel_test.h"
+#include "tests/kernels/matmul_cases.h"
 
 namespace mono {
 namespace {
 
 using namespace mono::test;
 
-struct Case {
-  MatmulProblem problem;
-  bool bias = false, accumulate = false;
-};
-
-const std::vector<Case> kCases = {
-    {{1, 1, 1}},
-    {{7, 31, 33}, true},
-    {{8, 33, 200, false, true}, true},
-    {{33, 31, 7, true, false}, false, true},
-    {{31, 7, 33, true, true}, true, true},
-    {{64, 48, 96, false, true, 100, 99, 50}, true},
-    {{5, 300, 130, false, true, 0, 0, 301}, true, true},
-    {{300, 17, 64, false, false, 70, 20, 17}},
-    {{270, 260, 9, true, false, 271, 263, 264}, false, true},
-    {{1, 128, 256}, true},
-    {{128, 1, 256, false, true}},
-};
-
-int64_t size_a(const MatmulProblem& p) {
-  return p.transpose_a ? int64_t{p.K} * std::max(p.lda, p.M) : int64_t{p.M} * std::max(p.lda, p.K);
-}
-int64_t size_b(const MatmulProblem& p) {
-  return p.transpose_b ? int64_t{p.N} * std::max(p.ldb, p.K) : int64_t{p.K} * std::max(p.ldb, p.N);
-}
-int64_t size_c(const MatmulProblem& p) {
-  return int64_t{p.M} * std::max(p.ldc, p.N);
-}
-
 template <class A, class B, class Out>
-GuardedArray<Out> run(MatmulVariant variant, DType compute, const Case& test) {
+GuardedArray<Out> run(MatmulVariant variant, DType compute, const MatmulCase& test) {
   const MatmulProblem& p = test.problem;
   const GuardedArray<A> a = normal<A>(size_a(p), 1);
   const GuardedArray<B> b = normal<B>(size_b(p), 2);
@@ -59,33 +29,8 @@ GuardedArray<Out> run(MatmulVariant variant, DType compute, const Case& test) {
   return c;
 }
 
-// Sums in order, in Accumulator, of the same bf16-representable operands.
-template <class Accumulator, class Out>
-GuardedArray<Out> oracle(const Case& test) {
-  const MatmulProblem& p = test.problem;
-  const int lda = p.lda ? p.lda : p.transpose_a ? p.M : p.K;
-  const int ldb = p.ldb ? p.ldb : p.transpose_b ? p.K : p.N;
-  const int ldc = p.ldc ? p.ldc : p.N;
-  const GuardedArray<Accumulator> a = normal<Accumulator>(size_a(p), 1);
-  const GuardedArray<Accumulator> b = normal<Accumulator>(size_b(p), 2);
-  const GuardedArray<Accumulator> bias = normal<Accumulator>(p.N, 3);
-  GuardedArray<Out> c = normal<Out>(size_c(p), 4);
-  for (int m = 0; m < p.M; ++m)
-    for (int n = 0; n < p.N; ++n) {
-      Accumulator sum = 0;
-      for (int k = 0; k < p.K; ++k)
-        sum += a[p.transpose_a ? int64_t{k} * lda + m : int64_t{m} * lda + k] *
-               b[p.transpose_b ? int64_t{n} * ldb + k : int64_t{k} * ldb + n];
-      Out& out = c[int64_t{m} * ldc + n];
-      if (test.bias) sum += bias[n];
-      if (test.accumulate) sum += static_cast<Accumulator>(out);
-      out = static_cast<Out>(sum);
-    }
-  return c;
-}
-
 template <class A, class B, class Out>
-void check(DType compute, const Case& test) {
+void check(DType compute, const MatmulCase& test) {
   const GuardedArray<double> truth = oracle<double, double>(test);
   const double plain = relative_error(oracle<Master<Out>, Out>(test), truth);
   for (MatmulVariant variant : {MatmulVariant::reference, MatmulVariant::onednn}) {
@@ -108,7 +53,7 @@ void check(DType compute, const Case& test) {
 }
 
 TEST(Matmul, AgreesWithTheOracleForAnyNumberOfThreads) {
-  for (const Case& test : kCases) {
+  for (const MatmulCase& test : kMatmulCases) {
     check<double, double, double>(DType::f64, test);
     check<float, float, float>(DType::f32, test);
     check<bf16, bf16, bf16>(DType::bf16, test);
