@@ -52,17 +52,19 @@ bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& prob
 // (README.md):
 //   f64        exists for verification only
 //   bf16       implicit_gemm where bf16 products are quick (1.2 to 6 times oneDNN), but for fprop
-//   of
-//              packed images of 28 columns and more on AMX, where oneDNN is up to 1.5 times
+//              of packed images of 28 columns and more on AMX, where oneDNN is up to 1.5 times
 //              quicker; elsewhere oneDNN, in float on rounded operands
-//   f32        implicit_gemm on channel slices, which oneDNN must copy; oneDNN on packed tensors
+//   f32        fprop and dgrad: implicit_gemm, quicker than oneDNN on channel slices and a few per
+//              cent slower on packed tensors, at half its rounding error, which a deep network
+//              multiplies; wgrad, whose error nothing multiplies: implicit_gemm on slices, which
+//              oneDNN must copy, else oneDNN
 ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype) {
   const bool packed = problem.ldx <= problem.C && problem.ldy <= problem.K;
   const bool onednn_quicker =
       dtype == DType::bf16
           ? !has_quick_bf16() || (cpu_isa() == CpuIsa::amx && pass == ConvPass::fprop && packed &&
                                   problem.Q() >= 28 && problem.C >= 16)
-          : packed;
+          : packed && pass == ConvPass::wgrad;
   const auto supported = [&](ConvVariant variant) {
     return conv2d_supports(variant, pass, problem, dtype);
   };

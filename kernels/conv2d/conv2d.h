@@ -50,7 +50,8 @@ enum class ConvPass { fprop, dgrad, wgrad };
 
 // Whether this CPU and build can run `variant` for the problem and type.
 bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype);
-// The quickest supported variant for the problem: a table in the source, made by bench_kernels.
+// The variant to run: the quickest supported one, or in f32 one that is nearly as quick and rounds
+// less. A table in the source, made from measurements.
 ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype);
 // Scratch that a pass needs, bytes; 64-byte aligned storage is expected. Depends on the number of
 // threads and segments.

@@ -212,7 +212,8 @@ void pack_filter_panel(const FilterPack& f, int panel) {
 
 // ---- epilogues: a tile's rows to memory ----
 
-// y and its moments: sums of y - shift and its square, shift being the unit's first row.
+// y and its moments: sums of y - shift and its square, shift being the mean of the unit's first
+// tile.
 template <class T>
 struct FpropEpilogue {
   T* y;
@@ -240,15 +241,16 @@ struct FpropEpilogue {
         continue;
       }
       float* slot = partial + kPartialHeader + n;
-      Vec shift, sum, squares;
+      Vec shift, sum = _mm512_setzero_ps(), squares = sum;
       if (first_rows) {
-        shift = rounded(_mm512_loadu_ps(acc), y);
-        sum = squares = _mm512_setzero_ps();
+        Vec mean = _mm512_setzero_ps();
+        for (int i = 0; i < rows; ++i)
+          mean =
+              _mm512_fmadd_ps(_mm512_loadu_ps(acc + i * kTileN), _mm512_set1_ps(1.0f / rows), mean);
+        shift = rounded(mean, y);
         _mm512_storeu_ps(slot, shift);
       } else {
         shift = _mm512_loadu_ps(slot);
-        sum = _mm512_loadu_ps(slot + partial_ld);
-        squares = _mm512_loadu_ps(slot + 2 * partial_ld);
       }
       for (int i = 0; i < rows; ++i) {
         const Vec v = _mm512_loadu_ps(acc + i * kTileN);
@@ -256,6 +258,10 @@ struct FpropEpilogue {
         const Vec d = _mm512_sub_ps(rounded(v, y), shift);
         sum = _mm512_add_ps(sum, d);
         squares = _mm512_fmadd_ps(d, d, squares);
+      }
+      if (!first_rows) {  // the tile's sums first, then theirs: two short chains of roundings
+        sum = _mm512_add_ps(sum, _mm512_loadu_ps(slot + partial_ld));
+        squares = _mm512_add_ps(squares, _mm512_loadu_ps(slot + 2 * partial_ld));
       }
       _mm512_storeu_ps(slot + partial_ld, sum);
       _mm512_storeu_ps(slot + 2 * partial_ld, squares);
@@ -304,10 +310,6 @@ struct DgradEpilogue {
       const Vec centre = mean ? load(mean + n, mask) : _mm512_setzero_ps();
       Vec sum = _mm512_setzero_ps(), sum_x = _mm512_setzero_ps();
       float* slot = partial ? partial + kPartialHeader + n : nullptr;
-      if (slot && !first_rows) {
-        sum = _mm512_loadu_ps(slot);
-        sum_x = _mm512_loadu_ps(slot + partial_ld);
-      }
       for (int i = 0; i < rows; ++i) {
         const Vec xv = load(x + pixels[i] * ldx + n, mask);
         const __mmask16 active =
@@ -316,6 +318,10 @@ struct DgradEpilogue {
         sum = _mm512_add_ps(sum, dz);
         sum_x = _mm512_fmadd_ps(dz, _mm512_sub_ps(xv, centre), sum_x);
         write(pixels[i], n, mask, _mm512_mul_ps(dz, factor));
+      }
+      if (slot && !first_rows) {
+        sum = _mm512_add_ps(sum, _mm512_loadu_ps(slot));
+        sum_x = _mm512_add_ps(sum_x, _mm512_loadu_ps(slot + partial_ld));
       }
       if (slot) {
         _mm512_storeu_ps(slot, sum);
