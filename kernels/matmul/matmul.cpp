@@ -21,6 +21,10 @@ std::string_view name_of(MatmulVariant variant) {
       return "onednn";
     case MatmulVariant::naive:
       return "naive";
+    case MatmulVariant::smem_tiled:
+      return "smem_tiled";
+    case MatmulVariant::mma:
+      return "mma";
   }
   return "?";
 }
@@ -59,27 +63,33 @@ void matmul_fail_types(const MatmulProblem& p, DType compute, DType a, DType b, 
 
 bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
   const MatmulProblem p = matmul_checked(problem);
-  return variant != MatmulVariant::onednn || matmul_onednn_supports(p, dtype);
+  switch (variant) {
+    case MatmulVariant::reference:
+    case MatmulVariant::naive:
+      return true;
+    case MatmulVariant::onednn:
+      return matmul_onednn_supports(p, dtype);
+    case MatmulVariant::smem_tiled:
+      return dtype == DType::f32;
+    case MatmulVariant::mma:
+      return dtype == DType::bf16;
+  }
+  return false;
 }
 
 // The table: the quickest that runs. f64 exists for verification only, so it has no other variant.
 MatmulVariant matmul_choose(Device device, const MatmulProblem& problem, DType dtype) {
   using enum MatmulVariant;
-  if (device != Device::cpu) return naive;
+  if (device != Device::cpu)
+    return dtype == DType::bf16 ? mma : dtype == DType::f32 ? smem_tiled : naive;
   return matmul_supports(onednn, problem, dtype) ? onednn : reference;
 }
 
 size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
   const MatmulProblem p = matmul_checked(problem);
-  switch (variant) {
-    case MatmulVariant::reference:
-      return matmul_reference_workspace(p, dtype);
-    case MatmulVariant::onednn:
-      return matmul_onednn_workspace(p, dtype);
-    case MatmulVariant::naive:
-      return 0;
-  }
-  return 0;
+  if (device_of(variant) != Device::cpu) return matmul_gpu_workspace(variant, p, dtype);
+  return variant == MatmulVariant::reference ? matmul_reference_workspace(p, dtype)
+                                             : matmul_onednn_workspace(p, dtype);
 }
 
 template <class A, class B, class Out>

@@ -1,6 +1,12 @@
 #include "kernels/matmul/matmul.cuh"
 
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/matmul_mma.cuh"
+#include "kernels/matmul/matmul_smem_tiled.cuh"
 
 namespace mono {
 namespace {
@@ -12,16 +18,120 @@ MatmulStrides strides_b(const MatmulProblem& p) {
   return p.transpose_b ? MatmulStrides{p.ldb, 1} : MatmulStrides{1, p.ldb};
 }
 
+// The tile of C that a block computes, and the split of k.
+struct Plan {
+  int tile = 64;
+  int splits = 1;
+  int k_each;
+
+  int64_t tiles(const MatmulProblem& p) const {
+    return int64_t{(p.M + tile - 1) / tile} * ((p.N + tile - 1) / tile);
+  }
+};
+
+// Large tiles where they still give every multiprocessor of a large GPU one; else small ones, and
+// where those are few, a split of k into runs of 256 terms or more.
+Plan make_plan(MatmulVariant variant, const MatmulProblem& p) {
+  constexpr int kBlocks = 256, kLeastTerms = 256, kSlice = 32;
+  Plan plan{.k_each = p.K};
+  if (variant == MatmulVariant::mma) {
+    plan.tile = 128;
+    if (plan.tiles(p) >= kBlocks / 2) return plan;
+    plan.tile = 64;
+  }
+  const int64_t wanted = kBlocks / plan.tiles(p), most = p.K / kLeastTerms;
+  const int splits = static_cast<int>(std::max<int64_t>(std::min(wanted, most), 1));
+  const int slices = (p.K + kSlice - 1) / kSlice;
+  plan.k_each = (slices + splits - 1) / splits * kSlice;
+  plan.splits = (p.K + plan.k_each - 1) / plan.k_each;
+  return plan;
+}
+
+// Scratch of a variant: sums of the splits, and operands that the tensor cores cannot take as they
+// are.
+struct Scratch {
+  float* partial = nullptr;  // (splits, M, N)
+  bf16 *a = nullptr, *b = nullptr;
+  int lda, ldb;
+
+  Scratch(MatmulVariant variant, const MatmulProblem& p, WorkspaceLayout& work) {
+    const auto padded = [](int columns) { return (columns + 7) / 8 * 8; };
+    lda = padded(p.transpose_a ? p.M : p.K);
+    ldb = padded(p.transpose_b ? p.K : p.N);
+    if (variant == MatmulVariant::naive) return;
+    const int splits = make_plan(variant, p).splits;
+    if (splits > 1) partial = work.take<float>(int64_t{splits} * p.M * p.N);
+    if (variant == MatmulVariant::smem_tiled) return;
+    a = work.take<bf16>(int64_t{p.transpose_a ? p.K : p.M} * lda);
+    b = work.take<bf16>(int64_t{p.transpose_b ? p.N : p.K} * ldb);
+  }
+};
+
+// The operand (rows, columns) as the tensor cores want it, bf16 in rows of whole 16 bytes: itself,
+// or rounded or realigned into `packed`. Sets ld to the pitch of what is returned.
+template <class X>
+const bf16* aligned_operand(Stream stream, int rows, int columns, const X* x, int& ld, bf16* packed,
+                            int ld_packed) {
+  if constexpr (std::is_same_v<X, bf16>)
+    if (ld % 8 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0) return x;
+  copy_channels<bf16, X>(stream, rows, columns, x, ld, packed, ld_packed, GradMode::overwrite);
+  ld = ld_packed;
+  return packed;
+}
+
+template <int Tile, class Out>
+void launch_mma(Stream stream, const MatmulProblem& p, const bf16* a, const bf16* b,
+                const MatmulOutput<Out>& out, const MatmulSplit& split, dim3 grid) {
+  using Shape = MatmulMma<Tile>;
+  const LaunchShape shape{grid, Shape::kThreads, Shape::kShared};
+  const auto go = [&]<bool TransposedA, bool TransposedB>() {
+    launch<matmul_mma_kernel<Tile, TransposedA, TransposedB, Out>>(stream, shape, p.M, p.N, p.K, a,
+                                                                   p.lda, b, p.ldb, out, split);
+  };
+  if (p.transpose_a)
+    p.transpose_b ? go.template operator()<true, false>() : go.template operator()<true, true>();
+  else
+    p.transpose_b ? go.template operator()<false, false>() : go.template operator()<false, true>();
+}
+
 template <class T, class A, class B, class Out>
-void run(Stream stream, MatmulVariant, const MatmulProblem& p, const Matmul<A, B, Out>& args,
-         std::span<std::byte>) {
+void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, B, Out>& args,
+         std::span<std::byte> workspace) {
   const MatmulOutput<Out> out{args.c, p.ldc, args.bias, args.mode == GradMode::accumulate};
-  launch<matmul_naive_kernel<T, A, B, Out>>(stream, {blocks_for(int64_t{p.M} * p.N, 256), 256}, p.M,
-                                            p.N, p.K, args.a, strides_a(p), args.b, strides_b(p),
-                                            out);
+  const dim3 per_element(blocks_for(int64_t{p.M} * p.N, 256));
+  if (variant == MatmulVariant::naive)
+    return launch<matmul_naive_kernel<T, A, B, Out>>(
+        stream, {per_element, 256}, p.M, p.N, p.K, args.a, strides_a(p), args.b, strides_b(p), out);
+  if constexpr (!std::is_same_v<T, double>) {
+    WorkspaceLayout work("matmul", workspace);
+    const Scratch scratch(variant, p, work);
+    const Plan plan = make_plan(variant, p);
+    const MatmulSplit split{plan.splits, plan.k_each, scratch.partial};
+    const dim3 grid(static_cast<unsigned>(plan.tiles(p)), static_cast<unsigned>(plan.splits));
+    if constexpr (std::is_same_v<T, float>) {
+      launch<matmul_smem_tiled_kernel>(stream, {grid, SmemTiled::kThreads}, p.M, p.N, p.K, args.a,
+                                       strides_a(p), args.b, strides_b(p), out, split);
+    } else {
+      const bf16* a = aligned_operand(stream, p.transpose_a ? p.K : p.M, p.transpose_a ? p.M : p.K,
+                                      args.a, p.lda, scratch.a, scratch.lda);
+      const bf16* b = aligned_operand(stream, p.transpose_b ? p.N : p.K, p.transpose_b ? p.K : p.N,
+                                      args.b, p.ldb, scratch.b, scratch.ldb);
+      plan.tile == 128 ? launch_mma<128>(stream, p, a, b, out, split, grid)
+                       : launch_mma<64>(stream, p, a, b, out, split, grid);
+    }
+    if (split.partial)
+      launch<matmul_merge_kernel<Out>>(stream, {per_element, 256}, p.M, p.N, split.partial,
+                                       split.count, out);
+  }
 }
 
 }  // namespace
+
+size_t matmul_gpu_workspace(MatmulVariant variant, const MatmulProblem& problem, DType) {
+  WorkspaceLayout work;
+  Scratch(variant, problem, work);
+  return work.used();
+}
 
 template <class A, class B, class Out>
 void matmul(Stream stream, MatmulVariant variant, const MatmulProblem& problem, DType compute,

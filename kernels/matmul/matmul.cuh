@@ -23,6 +23,34 @@ struct MatmulOutput {
   }
 };
 
+// How the sum over k is split among blocks: split s adds up k_each terms from s * k_each on, into
+// its own plane (M,N) of `partial`, and matmul_merge_kernel adds the planes. Where C has too few
+// tiles to fill the GPU; the problem alone decides, so that the bits do not depend on the GPU.
+struct MatmulSplit {
+  int count = 1, k_each;
+  float* partial = nullptr;  // (count, M, N); null with one split
+
+  template <class Out>
+  __device__ __forceinline__ void store(const MatmulOutput<Out>& out, int M, int N, int m, int n,
+                                        float sum) const {
+    if (partial)
+      partial[(int64_t{blockIdx.y} * M + m) * N + n] = sum;
+    else
+      out.store(m, n, sum);
+  }
+};
+
+// C from the splits, in their order, in double.
+template <class Out>
+__global__ void __launch_bounds__(256)
+    matmul_merge_kernel(int M, int N, const float* partial, int splits, MatmulOutput<Out> out) {
+  const int64_t at = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
+  if (at >= int64_t{M} * N) return;
+  double sum = 0;
+  for (int s = 0; s < splits; ++s) sum += partial[int64_t{s} * M * N + at];
+  out.store(static_cast<int>(at / N), static_cast<int>(at % N), static_cast<float>(sum));
+}
+
 // Strides of the elements of op(A) or op(B), whichever way it is stored.
 struct MatmulStrides {
   int64_t outer, k;  // of m (or n), and of k

@@ -27,9 +27,11 @@ struct MatmulProblem {
 
 // A variant belongs to the CPU or to the GPU.
 enum class MatmulVariant {
-  reference,  // CPU: register tiles, any type: the definition
-  onednn,     // CPU: oneDNN on tiles of C; f32, bf16
-  naive,      // GPU: a thread per element of C, any type
+  reference,   // CPU: register tiles, any type: the definition
+  onednn,      // CPU: oneDNN on tiles of C; f32, bf16
+  naive,       // GPU: a thread per element of C, any type
+  smem_tiled,  // GPU: tiles in shared memory, fused multiply-adds; f32
+  mma,         // GPU: tensor cores, asynchronous copies; bf16
 };
 std::string_view name_of(MatmulVariant variant);
 Device device_of(MatmulVariant variant);  // Device::cpu or kGpu

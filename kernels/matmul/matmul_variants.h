@@ -31,6 +31,9 @@ MONO_MATMUL_VARIANT(reference)
 MONO_MATMUL_VARIANT(onednn)  // f32 and bf16
 #undef MONO_MATMUL_VARIANT
 
+// Of the GPU's variants (matmul.cu).
+size_t matmul_gpu_workspace(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
+
 // Whether oneDNN has a quick implementation for the problem.
 bool matmul_onednn_supports(const MatmulProblem& problem, DType dtype);
 

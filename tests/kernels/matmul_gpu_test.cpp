@@ -8,7 +8,8 @@ namespace {
 
 using namespace mono::test;
 
-constexpr MatmulVariant kVariants[] = {MatmulVariant::naive};
+constexpr MatmulVariant kVariants[] = {MatmulVariant::naive, MatmulVariant::smem_tiled,
+                                       MatmulVariant::mma};
 
 template <class T>
 GpuArray<T> on_gpu(Stream stream, const GuardedArray<T>& values) {
@@ -35,33 +36,52 @@ GuardedArray<Out> run(MatmulVariant variant, DType compute, const MatmulCase& te
   return result;
 }
 
+// Every schedule gives the same bits.
 template <class A, class B, class Out>
-void check(DType compute, const MatmulCase& test) {
+void check(DType compute, const MatmulCase& test, std::span<const MatmulVariant> variants) {
   const GuardedArray<double> truth = oracle<double, double>(test);
   const double plain = relative_error(oracle<Master<Out>, Out>(test), truth);
-  for (MatmulVariant variant : kVariants) {
+  for (MatmulVariant variant : variants) {
     if (!matmul_supports(variant, test.problem, compute)) continue;
-    SCOPED_TRACE(fmt::format("{} {}: {} {} -> {}, {}", name_of(variant), name_of(compute),
-                             name_of(kDTypeOf<A>), name_of(kDTypeOf<B>), name_of(kDTypeOf<Out>),
-                             test.problem.to_string()));
-    const GuardedArray<Out> c = run<A, B, Out>(variant, compute, test);
-    EXPECT_LE(relative_error(c, truth), 2 * plain + kErrorFloor<Out>);
+    GuardedArray<Out> first(0);
+    for_each_schedule([&] {
+      SCOPED_TRACE(fmt::format("{} {}: {} {} -> {}, {}", name_of(variant), name_of(compute),
+                               name_of(kDTypeOf<A>), name_of(kDTypeOf<B>), name_of(kDTypeOf<Out>),
+                               test.problem.to_string()));
+      const GuardedArray<Out> c = run<A, B, Out>(variant, compute, test);
+      EXPECT_LE(relative_error(c, truth), 2 * plain + kErrorFloor<Out>);
+      if (first.size() == 0) first = c;
+      EXPECT_TRUE(c == first);
+    });
   }
 }
 
+void check_types(const MatmulCase& test) {
+  check<double, double, double>(DType::f64, test, kVariants);
+  check<float, float, float>(DType::f32, test, kVariants);
+  check<bf16, bf16, bf16>(DType::bf16, test, kVariants);
+  check<bf16, float, bf16>(DType::bf16, test, kVariants);
+  check<float, bf16, float>(DType::bf16, test, kVariants);
+}
+
 TEST(MatmulGpu, AgreesWithTheOracle) {
-  for_each_schedule([] {
-    for (const MatmulCase& test : kMatmulCases) {
-      check<double, double, double>(DType::f64, test);
-      check<float, float, float>(DType::f32, test);
-      check<bf16, bf16, bf16>(DType::bf16, test);
-      check<bf16, float, bf16>(DType::bf16, test);
-      check<bf16, float, float>(DType::bf16, test);
-      check<float, bf16, float>(DType::bf16, test);
-      check<float, float, bf16>(DType::bf16, test);
-      check<bf16, bf16, float>(DType::bf16, test);
+  for (const MatmulCase& test : kMatmulCases) check_types(test);
+}
+
+// Few tiles and a long sum, which is split among blocks; in every storage order.
+TEST(MatmulGpu, SplitSumsAgreeWithTheOracle) {
+  for (bool transpose_a : {false, true})
+    for (bool transpose_b : {false, true}) {
+      const MatmulCase test{{9, 70, 1030, transpose_a, transpose_b}, transpose_a, transpose_b};
+      check<float, float, float>(DType::f32, test, kVariants);
+      check<bf16, float, bf16>(DType::bf16, test, kVariants);
     }
-  });
+}
+
+// C with enough tiles for the large ones.
+TEST(MatmulGpu, LargeTilesAgreeWithTheOracle) {
+  const MatmulVariant mma[] = {MatmulVariant::mma};
+  check<bf16, bf16, float>(DType::bf16, {{16300, 5, 3, true, true}}, mma);
 }
 
 TEST(MatmulGpu, OperandsOfABf16ProductAreRounded) {
