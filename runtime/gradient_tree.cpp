@@ -38,8 +38,8 @@ void GradientTree::merge_last_two() {
   partials_.pop_back();
   Partial& left = partials_.back();
   dispatch_master(arena_.master(), [&]<class M>() {
-    mono::add(left.array.elements(), left.array.data<M>(), right.array.data<M>(),
-              left.array.data<M>());
+    mono::add<M>(left.array.stream(), left.array.elements(), left.array.data<M>(),
+                 right.array.data<M>(), left.array.data<M>());
   });
   left.level = std::max(left.level, right.level) + 1;
   free_.push_back(right.array);

@@ -101,12 +101,11 @@ Tensor ParameterArena::view(const Tensor& array, const Parameter& parameter) con
 }
 
 void ParameterArena::initialise(uint64_t seed) {
-  for (const Parameter& p : parameters_) {
-    if (master_ == DType::f64)
-      draw(p, seed, weights_.data<double>() + p.offset);
-    else
-      draw(p, seed, weights_.data<float>() + p.offset);
-  }
+  const Tensor drawn = Tensor::zeros(weights_.shape(), master_);  // padding stays zero
+  dispatch_master(master_, [&]<class M>() {
+    for (const Parameter& p : parameters_) draw(p, seed, drawn.data<M>() + p.offset);
+  });
+  weights_.copy_from(drawn);
   weights_changed();
 }
 

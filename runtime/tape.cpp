@@ -6,7 +6,8 @@ namespace mono {
 
 void Variable::seed_grad(const Tensor& grad) const {
   MONO_CHECK(slot_, "seed_grad of a variable that wants no gradient");
-  if (grad.shape() != value_.shape() || grad.dtype() != value_.dtype())
+  if (grad.shape() != value_.shape() || grad.dtype() != value_.dtype() ||
+      grad.device() != value_.device())
     fail(ErrorKind::internal, "gradient {} does not fit the value {}", grad.to_string(),
          value_.to_string());
   slot_->grad = grad;
@@ -66,7 +67,7 @@ Backward::Target Backward::target(size_t input) {
   const auto& slot = entry_.inputs.at(input);
   if (!slot) return {};
   if (slot->grad.defined()) return {slot->grad, GradMode::accumulate};
-  slot->grad = Tensor::empty(slot->shape, slot->dtype);
+  slot->grad = Tensor::empty(slot->shape, slot->dtype, slot->device);
   return {slot->grad, GradMode::overwrite};
 }
 

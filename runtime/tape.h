@@ -26,6 +26,7 @@ namespace mono {
 struct GradSlot {
   Shape shape;
   DType dtype;
+  Device device;
   Tensor grad;
 };
 
@@ -35,7 +36,8 @@ class Variable {
   Variable() = default;
   explicit Variable(Tensor value, bool requires_grad = false) : value_(std::move(value)) {
     if (requires_grad)
-      slot_ = std::make_shared<GradSlot>(GradSlot{value_.shape(), value_.dtype(), Tensor()});
+      slot_ = std::make_shared<GradSlot>(
+          GradSlot{value_.shape(), value_.dtype(), value_.device(), Tensor()});
   }
 
   const Tensor& value() const { return value_; }

@@ -1,17 +1,32 @@
 #include "runtime/tensor.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "runtime/allocator.h"
+#include "runtime/copy.h"
 
 namespace mono {
 
-Storage::Storage(size_t bytes, Device device) : bytes_(bytes), device_(device) {
-  data_ = CachingAllocator::of(device).allocate(bytes);
-}
+Storage::Storage(size_t bytes, Device device, bool pinned)
+    : allocator_(pinned ? CachingAllocator::pinned() : CachingAllocator::of(device)),
+      data_(allocator_.allocate(bytes)),
+      bytes_(bytes),
+      device_(device) {}
 
 Storage::~Storage() {
-  CachingAllocator::of(device_).free(data_);
+  try {
+    for (const Stream& stream : users_) order(stream, compute_stream(device_));
+  } catch (const Error&) {  // whoever waits for the stream hears of it
+  }
+  allocator_.free(data_);
+}
+
+void Storage::used_on(Stream stream) {
+  if (device_ == Device::cpu || stream == compute_stream(device_)) return;
+  if (std::ranges::find(users_, stream) != users_.end()) return;
+  order(compute_stream(device_), stream);
+  users_.push_back(stream);
 }
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
@@ -24,15 +39,49 @@ Tensor Tensor::empty(const Shape& shape, DType dtype, Device device) {
   return tensor;
 }
 
+Tensor Tensor::empty_pinned(const Shape& shape, DType dtype) {
+  Tensor tensor;
+  tensor.shape_ = shape;
+  tensor.ld_ = shape.back();
+  tensor.dtype_ = dtype;
+  tensor.storage_ = std::make_shared<Storage>(
+      static_cast<size_t>(shape.elements()) * size_of(dtype), Device::cpu, true);
+  return tensor;
+}
+
 Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device) {
   Tensor tensor = empty(shape, dtype, device);
   tensor.zero();
   return tensor;
 }
 
+Tensor Tensor::to(Device device) const {
+  if (device == this->device()) return *this;
+  const Tensor copy = empty(shape_, dtype_, device);
+  copy.copy_from(*this);
+  return copy;
+}
+
+void Tensor::copy_from(const Tensor& values) const {
+  MONO_CHECK(values.shape() == shape_ && values.dtype() == dtype_ && packed() && values.packed(),
+             "copy of {} to {}", values.to_string(), to_string());
+  const size_t size = static_cast<size_t>(bytes());
+  const Device from = values.device(), to = device();
+  if (from == Device::cpu)
+    upload(stream(), raw(), values.raw(), size);
+  else if (to == Device::cpu)
+    download(values.stream(), raw(), values.raw(), size);
+  else
+    gpu::copy(raw(), values.raw(), size, stream());
+  bump_version();
+}
+
 void Tensor::zero() const {
   const size_t size = size_of(dtype_);
-  if (packed()) {
+  if (device() != Device::cpu) {
+    MONO_CHECK(packed(), "zero() of a pitched tensor {}", to_string());
+    gpu::fill(raw(), 0, static_cast<size_t>(bytes()), stream());
+  } else if (packed()) {
     std::memset(raw(), 0, static_cast<size_t>(bytes()));
   } else {
     for (int64_t row = 0; row < shape_.rows(); ++row)
@@ -88,6 +137,7 @@ std::string Tensor::to_string() const {
   if (!defined()) return "undefined tensor";
   std::string text = fmt::format("{} {}", name_of(dtype_), shape_.to_string());
   if (!packed()) text += fmt::format(" ld {}", ld_);
+  if (device() != Device::cpu) text += fmt::format(" on {}", name_of(device()));
   return text;
 }
 

@@ -108,15 +108,5 @@ TEST(Tensor, TheTypeIsChecked) {
   EXPECT_EQ(Tensor().to_string(), "undefined tensor");
 }
 
-TEST(Tensor, OtherDevicesAreRefusedByABuildWithoutThem) {
-  try {
-    Tensor::empty({1}, DType::f32, Device::cuda);
-    FAIL() << "a device that this build does not have was accepted";
-  } catch (const Error& error) {
-    EXPECT_EQ(error.kind(), ErrorKind::device);
-    EXPECT_THAT(error.what(), HasSubstr("'cuda'; use --device cpu"));
-  }
-}
-
 }  // namespace
 }  // namespace mono
