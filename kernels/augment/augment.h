@@ -12,6 +12,7 @@
 
 #include <cstdint>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 
 namespace mono {
@@ -43,5 +44,20 @@ void augment(const AugmentProblem& problem, const uint8_t* planes, const Augment
 // planes (N,C,H,W); images gives the crop; mean, std (N,C).
 void crop_statistics(const AugmentProblem& problem, const uint8_t* planes,
                      const AugmentImage* images, double* mean, double* std);
+
+// Throws unless every image's crop, element and partner fit the problem. The functions above call
+// it; before those below on a GPU stream the caller does, on its host copy of `images`.
+void augment_check(const AugmentProblem& problem, const AugmentImage* images);
+
+// The same on the stream's device (a CPU stream: the functions above); every pointer there.
+template <class T>
+void augment(Stream stream, const AugmentProblem& problem, const uint8_t* planes,
+             const AugmentImage* images, const float* mean, const float* inv_std, T* out);
+void crop_statistics(Stream stream, const AugmentProblem& problem, const uint8_t* planes,
+                     const AugmentImage* images, double* mean, double* std);
+// What augment normalises with when a plane is standardised by itself (RxRx1, Table 5):
+// mean / 255 and 1 / (std / 255 + 1e-8) of the n planes' crop_statistics.
+void standardisation_tables(Stream stream, int64_t n, const double* mean, const double* std,
+                            float* plane_mean, float* plane_inv_std);
 
 }  // namespace mono

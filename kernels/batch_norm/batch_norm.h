@@ -19,6 +19,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -79,7 +80,52 @@ template <class T>
 void batch_norm_backward(const BatchNormProblem& problem, const BatchNormBackward<T>& args,
                          std::span<std::byte> workspace);
 
+// running <- (1 - momentum) * running + momentum * mean over the rows of a table of statistics, in
+// row order and in double, for all batch norms of a model at once: each owns a range of columns.
+// The variance enters unbiased, n / (n - 1), n being the pixels behind the row's statistics.
+template <class M>
+struct BatchNormRunning {
+  int rows = 0, layers = 0;
+  int64_t columns = 0;
+  const M* mean = nullptr;               // (rows, columns)
+  const M* variance = nullptr;           // (rows, columns), biased
+  const double* counts = nullptr;        // (rows, layers): n of a layer in a row, 2 or more
+  const int* layer_of_column = nullptr;  // (columns)
+  double momentum = 0.1;
+  M* running_mean = nullptr;  // (columns)
+  M* running_variance = nullptr;
+};
+template <class M>
+void batch_norm_update_running(const BatchNormRunning<M>& args);
+
 // Scratch for moments and backward, bytes.
 size_t batch_norm_workspace_bytes(const BatchNormProblem& problem, DType dtype, int segments);
+size_t batch_norm_workspace_bytes(Device device, const BatchNormProblem& problem, DType dtype,
+                                  int segments);
+
+// The same on the stream's device (a CPU stream: the functions above); all pointers there, and
+// Segments with gpu_offsets.
+enum class BatchNormVariant {
+  naive,  // the definition: one thread a channel, or an element
+  tiled   // units of pixels by tiles of channels, 16 bytes a load where base and pitch allow
+};
+template <class T>
+void batch_norm_moments(Stream stream, const BatchNormProblem& problem, const T* x,
+                        Segments segments, Master<T>* mean, Master<T>* variance, int ld,
+                        std::span<std::byte> workspace,
+                        BatchNormVariant variant = BatchNormVariant::tiled);
+template <class M>
+void batch_norm_fold(Stream stream, int segments, int C, double eps, const M* gamma, const M* beta,
+                     const M* mean, const M* variance, int ld, M* scale, M* shift);
+template <class T>
+void batch_norm_apply(Stream stream, const BatchNormProblem& problem, const T* x, Segments segments,
+                      const Master<T>* scale, const Master<T>* shift, const T* residual, T* y,
+                      BatchNormVariant variant = BatchNormVariant::tiled);
+template <class T>
+void batch_norm_backward(Stream stream, const BatchNormProblem& problem,
+                         const BatchNormBackward<T>& args, std::span<std::byte> workspace,
+                         BatchNormVariant variant = BatchNormVariant::tiled);
+template <class M>
+void batch_norm_update_running(Stream stream, const BatchNormRunning<M>& args);
 
 }  // namespace mono

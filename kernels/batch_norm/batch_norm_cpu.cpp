@@ -19,9 +19,7 @@ int64_t pitch_y(const BatchNormProblem& p) {
 }
 
 PixelUnits units_of(const char* operation, const BatchNormProblem& p, Segments segments) {
-  MONO_CHECK(p.N >= 1 && p.H >= 1 && p.W >= 1 && p.C >= 1 && pitch_x(p) >= p.C && pitch_y(p) >= p.C,
-             "{}: {}", operation, p.to_string());
-  check_segments(operation, segments, p.N);
+  check_batch_norm(operation, p, segments);
   return {segments, int64_t{p.H} * p.W, p.C};
 }
 
@@ -91,6 +89,12 @@ void finish_sums(const BatchNormProblem& p, const BatchNormBackward<T>& args,
 }
 
 }  // namespace
+
+void check_batch_norm(const char* operation, const BatchNormProblem& p, Segments segments) {
+  MONO_CHECK(p.N >= 1 && p.H >= 1 && p.W >= 1 && p.C >= 1 && pitch_x(p) >= p.C && pitch_y(p) >= p.C,
+             "{}: {}", operation, p.to_string());
+  check_segments(operation, segments, p.N);
+}
 
 double BatchNormProblem::bytes(DType dtype) const {
   return 2.0 * N * H * W * C * static_cast<double>(size_of(dtype));
@@ -187,9 +191,7 @@ void batch_norm_backward(const BatchNormProblem& problem, const BatchNormBackwar
         .y = (args.y ? args.y : args.dy) + unit.begin * ldy,  // read for ReluMask::from_y only
         .ldx = ldx,
         .ldy = ldy,
-        .mask = !problem.relu ? ReluMask::none
-                : args.y      ? ReluMask::from_y
-                              : ReluMask::recompute,
+        .mask = relu_mask(problem, args.y != nullptr),
         .scale = tables.scale + table,
         .shift = tables.shift + table,
         .mean = args.mean + int64_t{unit.segment} * (args.ld ? args.ld : C)};
@@ -215,6 +217,29 @@ void batch_norm_backward(const BatchNormProblem& problem, const BatchNormBackwar
   });
 }
 
+template <class M>
+void batch_norm_update_running(const BatchNormRunning<M>& args) {
+  constexpr int64_t kUnit = 1024;  // columns
+  parallel_for((args.columns + kUnit - 1) / kUnit, [&](int64_t unit, int) {
+    for (int64_t c = unit * kUnit; c < std::min((unit + 1) * kUnit, args.columns); ++c) {
+      double m = 0, v = 0;
+      for (int row = 0; row < args.rows; ++row) {
+        const double n = args.counts[int64_t{row} * args.layers + args.layer_of_column[c]];
+        m += static_cast<double>(args.mean[row * args.columns + c]);
+        v += static_cast<double>(args.variance[row * args.columns + c]) * (n / (n - 1));
+      }
+      const auto update = [&](M& running, double mean) {
+        running = static_cast<M>((1 - args.momentum) * static_cast<double>(running) +
+                                 args.momentum * mean);
+      };
+      update(args.running_mean[c], m / args.rows);
+      update(args.running_variance[c], v / args.rows);
+    }
+  });
+}
+
+template void batch_norm_update_running(const BatchNormRunning<float>&);
+template void batch_norm_update_running(const BatchNormRunning<double>&);
 template void batch_norm_fold(int, int, double, const float*, const float*, const float*,
                               const float*, int, float*, float*);
 template void batch_norm_fold(int, int, double, const double*, const double*, const double*,

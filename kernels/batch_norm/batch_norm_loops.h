@@ -8,6 +8,7 @@
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 #include "kernels/base/simd_dispatch.h"
+#include "kernels/batch_norm/batch_norm.h"
 
 namespace mono {
 
@@ -15,6 +16,13 @@ inline constexpr int kBatchNormChannelBlock = 64;  // of the loops over partial 
 
 // Where backward takes the ReLU's mask from.
 enum class ReluMask { none, recompute, from_y };
+inline ReluMask relu_mask(const BatchNormProblem& problem, bool have_y) {
+  if (!problem.relu) return ReluMask::none;
+  return have_y ? ReluMask::from_y : ReluMask::recompute;
+}
+
+// Throws unless extents, pitches and segments make sense.
+void check_batch_norm(const char* operation, const BatchNormProblem& problem, Segments segments);
 
 template <class T>
 struct BatchNormRows {  // operands of a backward unit, at its first pixel

@@ -6,6 +6,7 @@
 // Losses and reductions in Master<T>; log-sum-exp is shifted by the row maximum.
 #pragma once
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -21,5 +22,30 @@ template <class T>
 void cross_entropy_backward(int N, int K, const T* logits, const float* targets,
                             const Master<T>* log_sum_exp, Master<T> weight, T* dlogits,
                             GradMode mode);
+
+// What a step reports, added up where the losses are, so that it is read once, at the step's end.
+// *total += weight * (sum of the losses, in double and in a fixed order)
+template <class M>
+void add_losses(int N, const M* losses, double weight, double* total);
+// *right += weight * (number of rows whose largest logit is where the target is largest); of equal
+// values the first counts, NaN is never larger.
+template <class T>
+void add_accuracy(int N, int K, const T* logits, const float* targets, double weight,
+                  double* right);
+
+// The same on the stream's device (a CPU stream: the functions above); totals too lie there.
+template <class T>
+void cross_entropy_forward(Stream stream, int N, int K, const T* logits, const float* targets,
+                           Master<T>* losses, Master<T>* log_sum_exp);
+template <class T>
+void cross_entropy_backward(Stream stream, int N, int K, const T* logits, const float* targets,
+                            const Master<T>* log_sum_exp, Master<T> weight, T* dlogits,
+                            GradMode mode);
+template <class M>
+void add_losses(Stream stream, int N, const M* losses, double weight, double* total);
+// `correct` (N): scratch.
+template <class T>
+void add_accuracy(Stream stream, int N, int K, const T* logits, const float* targets, double weight,
+                  double* right, int* correct);
 
 }  // namespace mono

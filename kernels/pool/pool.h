@@ -7,6 +7,7 @@
 
 #include <cstdint>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -39,5 +40,23 @@ void global_average_pool_forward(int N, int H, int W, int C, int ldx, const T* x
 template <class T>
 void global_average_pool_backward(int N, int H, int W, int C, int ldx, const T* dy, T* dx,
                                   GradMode mode);
+
+// The same on the stream's device (a CPU stream: the functions above).
+template <class T>
+void max_pool_forward(Stream stream, const PoolProblem& problem, const T* x, T* y, uint8_t* argmax);
+template <class T>
+void max_pool_backward(Stream stream, const PoolProblem& problem, const T* dy,
+                       const uint8_t* argmax, T* dx, GradMode mode);
+template <class T>
+void average_pool_forward(Stream stream, const PoolProblem& problem, const T* x, T* y);
+template <class T>
+void average_pool_backward(Stream stream, const PoolProblem& problem, const T* dy, T* dx,
+                           GradMode mode);
+template <class T>
+void global_average_pool_forward(Stream stream, int N, int H, int W, int C, int ldx, const T* x,
+                                 T* y);
+template <class T>
+void global_average_pool_backward(Stream stream, int N, int H, int W, int C, int ldx, const T* dy,
+                                  T* dx, GradMode mode);
 
 }  // namespace mono

@@ -7,6 +7,8 @@
 
 #include <cstdint>
 
+#include "kernels/base/device.h"
+
 namespace mono {
 
 struct SgdProblem {
@@ -18,5 +20,25 @@ struct SgdProblem {
 
 template <class M>
 void sgd_step(const SgdProblem& problem, M* w, M* m, const M* g);
+
+// The whole arena in one launch, with what a captured step may not hold as constants in memory.
+struct SgdRun {  // elements [begin, end) with one weight decay
+  int64_t begin, end;
+  double weight_decay;
+};
+// Runs in ascending order that cover [0, n) without a gap. Non-owning.
+struct SgdRuns {
+  int count = 0;
+  const SgdRun* runs = nullptr;
+  const SgdRun* gpu_runs = nullptr;  // the same table in the GPU's memory, for a GPU stream
+};
+struct SgdRates {  // of this step
+  double lr, grad_scale;
+};
+// `problem` gives n, momentum and nesterov; decay comes from the runs, lr and grad_scale from
+// *rates, which lies on the stream's device. A CPU stream: sgd_step run by run.
+template <class M>
+void sgd_step(Stream stream, const SgdProblem& problem, SgdRuns runs, const SgdRates* rates, M* w,
+              M* m, const M* g);
 
 }  // namespace mono
