@@ -52,6 +52,12 @@ function(mono_library name)
     set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
                                 COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas")
   endif()
+  if(MONO_SANITIZE MATCHES "thread")  # kernels/simt/sanitizers.h says why
+    set(emulator ${sources})
+    list(FILTER emulator INCLUDE REGEX "/simt/[a-z_]*\\.cpp$")
+    set_source_files_properties(${emulator} PROPERTIES
+                                COMPILE_OPTIONS "-fno-sanitize=thread;-DMONO_TSAN=1")
+  endif()
   add_library(mono_${name} STATIC ${sources} ${kernels})
   foreach(level avx2 avx512 avx512bf16 amx)
     foreach(source ${sources})

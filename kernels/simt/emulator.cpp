@@ -1,14 +1,15 @@
-// The scheduler: one launch at a time, its blocks one after another, each thread of a block a fiber
-// that runs until it waits at a barrier or for the lanes of its warp.
+// The scheduler: one launch at a time, its blocks one after another. Each thread of a block runs on
+// a fiber until it waits at a barrier or for the lanes of its warp; then the next one in the
+// schedule's order runs. Who comes last completes the barrier and goes on.
+//
+// A fiber whose thread ended takes up the next thread that has not begun, so that a kernel without
+// barriers runs on one stack without any switch. For ThreadSanitizer every thread has a fiber of
+// its own, and neighbouring blocks have different ones, which nothing orders.
 #include "kernels/simt/emulator.h"
 
-#include <sys/mman.h>
-
-#include <charconv>
 #include <cstdarg>
 #include <cstdio>
 #include <cstdlib>
-#include <deque>
 #include <memory>
 #include <numeric>
 #include <string>
@@ -17,151 +18,67 @@
 #include "kernels/base/error.h"
 #include "kernels/simt/emulator_run.h"
 #include "kernels/simt/fiber.h"
-
-#define MONO_NO_TSAN __attribute__((no_sanitize("thread")))
-
-#if defined(MONO_ASAN)
-#include <sanitizer/asan_interface.h>
-#endif
+#include "kernels/simt/shared_memory.h"
 
 namespace mono::simt {
 namespace {
 
-constexpr size_t kStaticSharedLimit = 48 * 1024, kSharedLimit = 227 * 1024;
-constexpr size_t kSharedFence = 64;
-constexpr unsigned char kPoison = 0xff;  // NaN in bf16, f32 and f64
+constexpr unsigned kThreadLimit = 1024;
 
-struct Copy {
-  void* shared;
-  const void* global;
-  int bytes, valid;
-};
-
-enum class State : uint8_t { ready, block_barrier, warp_collective, exited };
+enum class State : uint8_t { fresh, ready, block_barrier, warp_collective, exited };
 
 struct Thread {
-  Fiber fiber;
   uint3 index{};
+  int linear = 0;
   State state = State::exited;
   Site site{};  // where it waits
   int barriers = 0;
-  bool barrier_predicate = false;
-  // In a warp collective:
-  const char* kind = nullptr;
-  Mask mask = 0;
-  const void* in = nullptr;
-  void* out = nullptr;
-  // cp.async: copies since the last commit, and the groups before that.
-  std::vector<Copy> open;
-  std::deque<std::vector<Copy>> groups;
+  Fiber* fiber = nullptr;
+  AsyncCopies copies;
+
+  int warp() const { return linear / 32; }
+  int lane() const { return linear % 32; }
 };
 
-struct SharedObject {
-  Site site;
-  size_t offset, bytes;
+// Lanes of a warp on their way into one collective.
+struct Meeting {
+  const char* kind;
+  Mask mask, arrived = 0;
+  int first = 0;  // lane
+  LaneInputs ins{};
+  LaneOutputs outs{};
 };
 
-// The launch that runs.
-struct Launch {
-  std::string_view kernel;
-  dim3 grid, block;
-  size_t dynamic_shared = 0;
-  const std::function<void()>* body = nullptr;
-};
-
-// Shared memory of one block. ThreadSanitizer gets fresh pages for every block, so that it does not
-// take two blocks' use of the same address for a race.
-class SharedMemory {
- public:
-  static constexpr size_t kBytes = 512 * 1024;
-  void begin_block() {
-#if defined(MONO_TSAN)
-    if (memory_) munmap(memory_, kBytes);
-    memory_ = nullptr;
-#endif
-    if (!memory_) {
-      void* p = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-      MONO_CHECK(p != MAP_FAILED, "no memory for the emulator's shared memory");
-      memory_ = static_cast<char*>(p);
-    }
-    used_ = 0;
-    objects_.clear();
-#if defined(MONO_ASAN)
-    __asan_poison_memory_region(memory_, kBytes);
-#endif
-  }
-  char* take(size_t bytes, size_t alignment, Site site) {
-    size_t offset = used_ + kSharedFence;
-    offset = (offset + alignment - 1) / alignment * alignment;
-    objects_.push_back({site, offset, bytes});
-    used_ = offset + bytes;
-#if defined(MONO_ASAN)
-    __asan_unpoison_memory_region(memory_ + offset, bytes);
-#endif
-    fill(offset, bytes);
-    return memory_ + offset;
-  }
-  char* find(Site site) {
-    for (const SharedObject& object : objects_)
-      if (object.site.line == site.line && object.site.file == site.file)
-        return memory_ + object.offset;
-    return nullptr;
-  }
-  // The site of an object whose fence was written over, or null.
-  const SharedObject* broken_fence() const {
-#if !defined(MONO_ASAN)
-    for (const SharedObject& object : objects_)
-      for (size_t i = 0; i < kSharedFence; ++i)
-        if (static_cast<unsigned char>(memory_[object.offset + object.bytes + i]) != kPoison)
-          return &object;
-#endif
-    return nullptr;
-  }
-  bool contains(const void* p, size_t bytes) const {
-    const char* at = static_cast<const char*>(p);
-    for (const SharedObject& object : objects_)
-      if (at >= memory_ + object.offset && at + bytes <= memory_ + object.offset + object.bytes)
-        return true;
-    return false;
-  }
-
- private:
-  MONO_NO_TSAN void fill(size_t offset, size_t bytes) {
-#if defined(MONO_ASAN)
-    std::memset(memory_ + offset, kPoison, bytes);
-#else
-    // With the fences. Byte by byte through volatile: nobody's access, for ThreadSanitizer.
-    volatile char* p = memory_ + offset;
-    for (size_t i = 0; i < bytes + kSharedFence; ++i) p[i] = static_cast<char>(kPoison);
-#endif
-  }
-  char* memory_ = nullptr;
-  size_t used_ = 0;
-  std::vector<SharedObject> objects_;
+struct Warp {
+  Mask present = 0, exited = 0;
+  std::vector<Meeting> meetings;
 };
 
 struct Engine {
   Launch launch;
-  std::vector<std::unique_ptr<Thread>> threads;
-  int count = 0;              // threads of a block
-  std::vector<int> order;     // of threads
-  Thread* current = nullptr;  // null: the scheduler runs
+  std::vector<Thread> threads = std::vector<Thread>(kThreadLimit);
+  std::vector<Warp> warps = std::vector<Warp>(kThreadLimit / 32);
+  int count = 0;           // threads of a block
+  std::vector<int> order;  // of threads
+  int position = 0;        // in order, of the pass that runs
+  Thread* current = nullptr;
+  int alive = 0;
+  // The block's barrier.
+  int at_barrier = 0, barrier_sum = 0, barrier_result = 0;
+  const Thread* first_at_barrier = nullptr;
+
   SharedMemory shared;
-  char* dynamic = nullptr;
-  size_t static_bytes = 0;
-  int barrier_sum = 0;
   std::string error;
   uint64_t switches = 0;
-  uint64_t shuffle_state = 0;
+  uint64_t blocks = 0;
+  uint64_t random = 0;
+  Fiber scheduler;
+  std::vector<std::unique_ptr<Fiber>> fibers;
+  std::vector<Fiber*> idle;                                 // of fibers
+  std::array<std::vector<std::unique_ptr<Fiber>>, 16> own;  // race::kChecked: of [set][thread]
+  size_t set = 0;
 };
-Engine engine;
-
-std::string text(Site site) {
-  const char* file = site.file ? site.file : "?";
-  if (const char* kernels = std::strstr(file, "kernels/")) file = kernels;
-  if (const char* tests = std::strstr(file, "tests/")) file = tests;
-  return fmt::format("{}:{}", file, site.line);
-}
+Engine& engine = *new Engine;  // never destroyed, as the device
 
 std::string text(const dim3& d) {
   return fmt::format("({}, {}, {})", d.x, d.y, d.z);
@@ -177,48 +94,154 @@ std::string place() {
   return where;
 }
 
+const Meeting* meeting_of(const Thread& t) {
+  for (const Meeting& meeting : engine.warps[t.warp()].meetings)
+    if (meeting.arrived >> t.lane() & 1) return &meeting;
+  return nullptr;
+}
+
 // Up to three threads that wait, for a report.
 std::string waiting_threads() {
   std::string list;
-  int named = 0, waiting = 0;
+  int waiting = 0;
   for (int i = 0; i < engine.count; ++i) {
-    const Thread& t = *engine.threads[i];
-    if (t.state == State::exited) continue;
-    if (++waiting && named < 3) {
-      ++named;
-      const std::string what = t.state == State::block_barrier
-                                   ? fmt::format("__syncthreads (its barrier #{})", t.barriers)
-                                   : fmt::format("{} with mask {:#010x}", t.kind, t.mask);
-      list += fmt::format("\n  thread {} waits in {} at {}", i, what, text(t.site));
-    }
+    const Thread& t = engine.threads[i];
+    if (t.state == State::exited || ++waiting > 3) continue;
+    list += fmt::format("\n  thread {} waits in ", i);
+    if (const Meeting* meeting = meeting_of(t))
+      list += fmt::format("{} with mask {:#010x} for lanes {:#010x}", meeting->kind, meeting->mask,
+                          meeting->mask & ~meeting->arrived);
+    else
+      list += fmt::format("__syncthreads (its barrier #{})", t.barriers);
+    list += fmt::format(" at {}", text(t.site));
   }
   return fmt::format("{} of {} threads wait:{}", waiting, engine.count, list);
 }
 
-[[noreturn]] MONO_NO_TSAN void give_up(std::string message) {
-  engine.error = std::move(message);
-  if (engine.current) {
-    engine.current->state = State::exited;
-    engine.current->fiber.suspend(true);
+// --- Switching -----------------------------------------------------------------------------------
+
+void make_current(Thread* thread) {
+  engine.current = thread;
+  if (thread) threadIdx = thread->index;
+}
+
+// The next thread of this pass that can run.
+Thread* next_in_pass() {
+  while (engine.position < engine.count) {
+    Thread& t = engine.threads[engine.order[static_cast<size_t>(engine.position++)]];
+    if (t.state <= State::ready) return &t;
   }
+  return nullptr;
+}
+
+void run_fibers(void* self);
+
+// The fiber of a thread; gives one to a thread that begins.
+Fiber& fiber_of(Thread& thread) {
+  if (!thread.fiber && race::kChecked) {
+    auto& own = engine.own[engine.set];
+    if (own.size() < kThreadLimit) own.resize(kThreadLimit);
+    auto& fiber = own[static_cast<size_t>(thread.linear)];
+    if (!fiber) fiber = std::make_unique<Fiber>(run_fibers, nullptr);
+    thread.fiber = fiber.get();
+  } else if (!thread.fiber) {
+    if (engine.idle.empty()) {
+      engine.fibers.push_back(std::make_unique<Fiber>(run_fibers, nullptr));
+      engine.idle.push_back(engine.fibers.back().get());
+    }
+    thread.fiber = engine.idle.back();
+    engine.idle.pop_back();
+  }
+  return *thread.fiber;
+}
+
+void drop_fibers() {
+  engine.fibers.clear();
+  engine.idle.clear();
+  for (auto& own : engine.own) own.clear();
+}
+
+// Goes on with the next thread of the pass, or with the scheduler at its end.
+void leave(Fiber& fiber) {
+  Thread* const next = engine.error.empty() ? next_in_pass() : nullptr;
+  Fiber& to = next ? fiber_of(*next) : engine.scheduler;
+  make_current(next);
+  ++engine.switches;
+  fiber.jump_to(to);
+}
+
+void wait_as(Thread& thread, State state) {
+  thread.state = state;
+  leave(*thread.fiber);
+}
+
+// From a running thread: the launch ends here.
+[[noreturn]] void give_up(std::string message) {
+  engine.error = std::move(message);
+  leave(*engine.current->fiber);
   std::abort();
 }
 
-MONO_NO_TSAN void thread_body(void*) {
-  Thread& self = *engine.current;
-  happens_before_acquire(&engine.launch);
+// --- Threads -------------------------------------------------------------------------------------
+
+void release_barrier() {
+  engine.barrier_result = engine.barrier_sum;
+  engine.at_barrier = 0;
+  for (int i = 0; i < engine.count; ++i)
+    if (engine.threads[i].state == State::block_barrier) engine.threads[i].state = State::ready;
+}
+
+void end_thread(Thread& t) {
+  t.state = State::exited;
+  --engine.alive;
+  Warp& warp = engine.warps[t.warp()];
+  warp.exited |= 1u << t.lane();
+  for (const Meeting& meeting : warp.meetings)
+    if (meeting.mask >> t.lane() & 1)
+      engine.error = fmt::format(
+          "{}: the thread ends while lane {} waits for it in {} with mask {:#010x} at {}", place(),
+          meeting.first, meeting.kind, meeting.mask,
+          text(engine.threads[t.linear - t.lane() + meeting.first].site));
+  if (!t.copies.copies.empty())
+    engine.error =
+        fmt::format("{}: the thread ends with cp.async copies that nobody waited for", place());
+  if (engine.at_barrier > 0 && engine.at_barrier == engine.alive) release_barrier();
+}
+
+void run_thread(Thread& t) {
+  t.state = State::ready;
+  race::acquire(engine.launch.sync->threads_begin);
   try {
     (*engine.launch.body)();
   } catch (const std::exception& e) {
     engine.error = fmt::format("{}: {}", place(), e.what());
   }
-  happens_before_release(&engine.barrier_sum);
-  if (engine.error.empty() && !(self.open.empty() && self.groups.empty()))
-    engine.error =
-        fmt::format("{}: the thread ends with cp.async copies that nobody waited for", place());
-  self.state = State::exited;
-  self.fiber.suspend(true);
+  race::release(engine.launch.sync->threads_end);
+  if (engine.error.empty()) end_thread(t);
 }
+
+// What a fiber does: one thread after another.
+void run_fibers(void*) {
+  for (;;) {
+    Thread& t = *engine.current;
+    Fiber& self = *t.fiber;
+    run_thread(t);
+    t.fiber = nullptr;
+    Thread* const next = engine.error.empty() ? next_in_pass() : nullptr;
+    if (next && !next->fiber && !race::kChecked) {
+      next->fiber = &self;
+      make_current(next);
+      continue;
+    }
+    Fiber& to = next ? fiber_of(*next) : engine.scheduler;
+    if (!race::kChecked) engine.idle.push_back(&self);
+    make_current(next);
+    ++engine.switches;
+    self.jump_to(to);
+  }
+}
+
+// --- Blocks --------------------------------------------------------------------------------------
 
 uint64_t next_random(uint64_t& state) {  // splitmix64
   uint64_t z = (state += 0x9e3779b97f4a7c15ull);
@@ -228,97 +251,55 @@ uint64_t next_random(uint64_t& state) {  // splitmix64
 }
 
 // 0 .. n-1 in the schedule's order.
-std::vector<int> ordered(int64_t n, uint64_t& state) {
-  std::vector<int> order(static_cast<size_t>(n));
+void put_in_order(std::vector<int>& order, int64_t n) {
+  order.resize(static_cast<size_t>(n));
   std::iota(order.begin(), order.end(), 0);
   if (schedule().order == Schedule::Order::reverse) std::reverse(order.begin(), order.end());
   if (schedule().order == Schedule::Order::shuffled)
     for (int64_t i = n - 1; i > 0; --i)
       std::swap(order[static_cast<size_t>(i)],
-                order[next_random(state) % static_cast<uint64_t>(i + 1)]);
-  return order;
+                order[next_random(engine.random) % static_cast<uint64_t>(i + 1)]);
 }
 
-MONO_NO_TSAN void switch_to(Thread& thread) {
-  engine.current = &thread;
-  threadIdx = thread.index;
-  ++engine.switches;
-  thread.fiber.resume();
-  engine.current = nullptr;
-}
-
-// All threads that have not exited wait at the same barrier: lets them go.
-MONO_NO_TSAN void release_block_barrier() {
-  const Thread* first = nullptr;
-  int first_index = 0;
-  engine.barrier_sum = 0;
+void begin_block() {
+  engine.shared.begin_block(engine.launch.dynamic_shared);
+  engine.alive = engine.count;
+  engine.at_barrier = 0;
   for (int i = 0; i < engine.count; ++i) {
-    const Thread& t = *engine.threads[i];
-    if (t.state == State::exited) continue;
-    if (!first) {
-      first = &t;
-      first_index = i;
-    }
-    if (t.site.line != first->site.line || t.barriers != first->barriers) {
-      engine.error = fmt::format(
-          "{}: divergent __syncthreads: thread {} is at {} (its barrier #{}) while thread {} is at "
-          "{} (#{})",
-          place(), i, text(t.site), t.barriers, first_index, text(first->site), first->barriers);
-      return;
-    }
-    engine.barrier_sum += t.barrier_predicate;
-  }
-  for (int i = 0; i < engine.count; ++i)
-    if (engine.threads[i]->state == State::block_barrier) engine.threads[i]->state = State::ready;
-}
-
-MONO_NO_TSAN void run_block() {
-  engine.shared.begin_block();
-  engine.static_bytes = 0;
-  engine.dynamic = engine.launch.dynamic_shared > 0
-                       ? engine.shared.take(engine.launch.dynamic_shared, 128, {"dynamic", 0})
-                       : nullptr;
-  for (int i = 0; i < engine.count; ++i) {
-    Thread& t = *engine.threads[i];
-    t.state = State::ready;
+    Thread& t = engine.threads[i];
+    t.state = State::fresh;
     t.barriers = 0;
-    t.open.clear();
-    t.groups.clear();
-    t.fiber.start(thread_body, nullptr);
+    t.fiber = nullptr;
+    t.copies.clear();
   }
+  for (int w = 0; w * 32 < engine.count; ++w) {
+    const int lanes = std::min(32, engine.count - w * 32);
+    engine.warps[w].present = lanes == 32 ? ~0u : (1u << lanes) - 1;
+    engine.warps[w].exited = 0;
+    engine.warps[w].meetings.clear();
+  }
+  // The sets of fibers that blocks use in turn: more for small blocks, at least two; half of them
+  // for every other stream.
+  const uint64_t sets = std::clamp(512 / engine.count, 2, 8);
+  engine.set = engine.blocks++ % sets + (engine.launch.sync->number % 2 ? 8 : 0);
+}
+
+void run_block() {
+  begin_block();
   for (;;) {
-    bool progress = false, left = false;
-    for (const int i : engine.order) {
-      Thread& t = *engine.threads[i];
-      if (t.state == State::ready) {
-        progress = true;
-        switch_to(t);
-        if (!engine.error.empty()) return;
-      }
-      left |= t.state != State::exited;
-    }
-    if (!left) break;
-    if (progress) continue;
-    bool all_at_barrier = true;
-    for (int i = 0; i < engine.count; ++i)
-      all_at_barrier &= engine.threads[i]->state == State::block_barrier ||
-                        engine.threads[i]->state == State::exited;
-    if (!all_at_barrier)
-      engine.error = fmt::format("{}: deadlock, {}", place(), waiting_threads());
-    else
-      release_block_barrier();
+    engine.position = 0;
+    Thread* const first = next_in_pass();
+    if (!first) break;
+    Fiber& fiber = fiber_of(*first);
+    make_current(first);
+    ++engine.switches;
+    engine.scheduler.jump_to(fiber);
     if (!engine.error.empty()) return;
   }
-  if (const SharedObject* object = engine.shared.broken_fence())
-    engine.error = fmt::format("{}: something wrote behind the {} bytes of shared memory of {}",
-                               place(), object->bytes, text(object->site));
-}
-
-// Performs a cp.async copy.
-MONO_NO_TSAN void perform(const Copy& copy) {
-  if (copy.valid > 0) std::memcpy(copy.shared, copy.global, static_cast<size_t>(copy.valid));
-  std::memset(static_cast<char*>(copy.shared) + copy.valid, 0,
-              static_cast<size_t>(copy.bytes - copy.valid));
+  if (engine.alive > 0)
+    engine.error = fmt::format("{}: deadlock, {}", place(), waiting_threads());
+  else if (const std::string broken = engine.shared.broken_fence(); !broken.empty())
+    engine.error = fmt::format("{}: {}", place(), broken);
 }
 
 Thread& self(const char* what) {
@@ -326,139 +307,80 @@ Thread& self(const char* what) {
   return *engine.current;
 }
 
-// Waits until the scheduler makes this thread ready again.
-MONO_NO_TSAN void wait_as(Thread& thread, State state, Site site) {
-  thread.state = state;
-  thread.site = site;
-  thread.fiber.suspend();
+bool same(Site a, Site b) {
+  return a.line == b.line && (a.file == b.file || std::strcmp(a.file, b.file) == 0);
 }
 
 }  // namespace
 
-std::string run_launch(std::string_view kernel, dim3 grid, dim3 block, size_t dynamic_shared,
-                       const std::function<void()>& body) {
+// --- For the device ------------------------------------------------------------------------------
+
+std::string check_launch(const Launch& launch) {
+  const auto& [kernel, grid, block, dynamic_shared, body, sync] = launch;
   const uint64_t threads = uint64_t{block.x} * block.y * block.z;
-  if (threads < 1 || threads > 1024 || block.z > 64)
-    return fmt::format("kernel {}: a block of {} has {} threads; 1 to 1024 are possible", kernel,
-                       text(block), threads);
-  if (grid.y > 65535 || grid.z > 65535)
-    return fmt::format("kernel {}: grid {}: y and z are at most 65535", kernel, text(grid));
-  if (dynamic_shared > kSharedLimit)
+  if (threads < 1 || threads > kThreadLimit || block.z > 64)
+    return fmt::format("kernel {}: a block of {} has {} threads; 1 to {} are possible, z up to 64",
+                       kernel, text(block), threads, kThreadLimit);
+  if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535)
+    return fmt::format("kernel {}: grid {}: x is at most 2^31 - 1, y and z at most 65535", kernel,
+                       text(grid));
+  if (dynamic_shared > SharedMemory::kLimit)
     return fmt::format("kernel {}: {} bytes of dynamic shared memory, at most {} are possible",
-                       kernel, dynamic_shared, kSharedLimit);
-  engine.launch = {kernel, grid, block, dynamic_shared, &body};
-  engine.count = static_cast<int>(threads);
-  while (engine.threads.size() < threads) engine.threads.push_back(std::make_unique<Thread>());
-  for (unsigned i = 0; i < threads; ++i)
-    engine.threads[i]->index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
-  gridDim = grid;
-  blockDim = block;
+                       kernel, dynamic_shared, SharedMemory::kLimit);
+  return {};
+}
+
+std::string run_launch(const Launch& launch) {
+  engine.launch = launch;
+  const dim3 grid = gridDim = launch.grid, block = blockDim = launch.block;
+  engine.count = static_cast<int>(block.x * block.y * block.z);
+  for (unsigned i = 0; i < block.x * block.y * block.z; ++i) {
+    engine.threads[i].index = {i % block.x, i / block.x % block.y, i / (block.x * block.y)};
+    engine.threads[i].linear = static_cast<int>(i);
+  }
   engine.error.clear();
-  engine.shuffle_state = schedule().seed;
-  happens_before_release(&engine.launch);
-  for (const int b : ordered(int64_t{grid.x} * grid.y * grid.z, engine.shuffle_state)) {
+  engine.random = schedule().seed;
+  race::release(launch.sync->threads_begin);
+  std::vector<int> blocks;
+  put_in_order(blocks, int64_t{grid.x} * grid.y * grid.z);
+  put_in_order(engine.order, engine.count);
+  for (const int b : blocks) {
     const unsigned i = static_cast<unsigned>(b);
     blockIdx = {i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y)};
-    engine.order = ordered(engine.count, engine.shuffle_state);
+    if (schedule().order == Schedule::Order::shuffled) put_in_order(engine.order, engine.count);
     run_block();
     if (!engine.error.empty()) break;
   }
-  happens_before_acquire(&engine.barrier_sum);
+  race::acquire(launch.sync->threads_end);
+  make_current(nullptr);
+  if (!engine.error.empty()) drop_fibers();
   return engine.error;
+}
+
+std::string text(Site site) {
+  const char* file = site.file ? site.file : "?";
+  if (const char* kernels = std::strstr(file, "kernels/")) file = kernels;
+  if (const char* tests = std::strstr(site.file ? site.file : "", "tests/")) file = tests;
+  return fmt::format("{}:{}", file, site.line);
+}
+
+bool describe_running_thread(const void* p, char* text, size_t bytes) {
+  if (!engine.current) return false;
+  const uint3& t = engine.current->index;
+  std::snprintf(text, bytes, "%s in kernel %.*s, block (%u, %u, %u), thread (%u, %u, %u)",
+                engine.current->fiber->in_guard(p)
+                    ? "more local memory than the emulator's stack of a thread holds"
+                    : "segmentation fault",
+                static_cast<int>(engine.launch.kernel.size()), engine.launch.kernel.data(),
+                blockIdx.x, blockIdx.y, blockIdx.z, t.x, t.y, t.z);
+  return true;
 }
 
 uint64_t switches() {
   return engine.switches;
 }
 
-int lane_index() {
-  const Thread& t = self("a warp operation");
-  return static_cast<int>((t.index.x + blockDim.x * (t.index.y + blockDim.y * t.index.z)) % 32);
-}
-
-MONO_NO_TSAN void block_barrier(Site site) {
-  block_barrier_count(false, site);
-}
-
-MONO_NO_TSAN int block_barrier_count(bool predicate, Site site) {
-  Thread& t = self("__syncthreads");
-  t.barrier_predicate = predicate;
-  ++t.barriers;
-  happens_before_release(&engine.count);
-  wait_as(t, State::block_barrier, site);
-  happens_before_acquire(&engine.count);
-  return engine.barrier_sum;
-}
-
-MONO_NO_TSAN void* shared_object(size_t bytes, size_t alignment, Site site) {
-  self("shared memory");
-  if (char* object = engine.shared.find(site)) return object;
-  engine.static_bytes += bytes;
-  if (engine.static_bytes > kStaticSharedLimit)
-    fault(site, "%zu bytes of static shared memory, at most %zu are possible", engine.static_bytes,
-          kStaticSharedLimit);
-  if (engine.static_bytes + engine.launch.dynamic_shared > kSharedLimit)
-    fault(site, "%zu bytes of shared memory with the dynamic ones, at most %zu are possible",
-          engine.static_bytes + engine.launch.dynamic_shared, kSharedLimit);
-  return engine.shared.take(bytes, std::max<size_t>(alignment, 16), site);
-}
-
-void* dynamic_shared_object() {
-  self("shared memory");
-  if (!engine.dynamic)
-    give_up(fmt::format("{}: the launch gave no dynamic shared memory", place()));
-  return engine.dynamic;
-}
-
-bool is_shared(const void* p, size_t bytes) {
-  return engine.shared.contains(p, bytes);
-}
-
-MONO_NO_TSAN void warp_collective(const char* kind, Mask mask, const void* in, void* out,
-                                  LaneOperation op, Site site) {
-  Thread& me = self(kind);
-  const int lane = lane_index();
-  const int linear =
-      static_cast<int>(me.index.x + blockDim.x * (me.index.y + blockDim.y * me.index.z));
-  const int warp = linear - lane;
-  if (!(mask >> lane & 1))
-    fault(site, "%s: lane %d is not in its own mask 0x%08x", kind, lane, mask);
-  me.kind = kind;
-  me.mask = mask;
-  me.in = in;
-  me.out = out;
-  happens_before_release(&engine.threads[warp]->kind);
-  for (int l = 0; l < 32; ++l) {
-    if (!(mask >> l & 1)) continue;
-    if (warp + l >= engine.count)
-      fault(site, "%s: mask 0x%08x names lane %d, but the warp has %d threads", kind, mask, l,
-            engine.count - warp);
-    if (l == lane) continue;
-    const Thread& other = *engine.threads[warp + l];
-    if (other.state == State::exited)
-      fault(site, "%s: mask 0x%08x names lane %d, which has ended", kind, mask, l);
-    if (other.state != State::warp_collective || other.mask != mask) {
-      wait_as(me, State::warp_collective, site);
-      happens_before_acquire(&engine.threads[warp]->mask);
-      return;
-    }
-    if (std::strcmp(other.kind, kind) != 0)
-      fault(site, "lane %d is in %s while lane %d of the same mask is in %s at %s", lane, kind, l,
-            other.kind, text(other.site).c_str());
-  }
-  happens_before_acquire(&engine.threads[warp]->kind);
-  LaneInputs ins{};
-  LaneOutputs outs{};
-  for (int l = 0; l < 32; ++l)
-    if (mask >> l & 1) {
-      ins[l] = engine.threads[warp + l]->in;
-      outs[l] = engine.threads[warp + l]->out;
-    }
-  op(ins, outs, mask);
-  happens_before_release(&engine.threads[warp]->mask);
-  for (int l = 0; l < 32; ++l)
-    if ((mask >> l & 1) && l != lane) engine.threads[warp + l]->state = State::ready;
-}
+// --- For kernels ---------------------------------------------------------------------------------
 
 void fault(Site site, const char* format, ...) {
   char message[512];
@@ -469,73 +391,112 @@ void fault(Site site, const char* format, ...) {
   give_up(fmt::format("{}: {} ({})", place(), message, text(site)));
 }
 
-MONO_NO_TSAN void copy_async(void* shared, const void* global, int bytes, int valid, Site site) {
-  Thread& t = self("cp.async");
-  const size_t size = static_cast<size_t>(bytes);
-  if (reinterpret_cast<uintptr_t>(shared) % size || reinterpret_cast<uintptr_t>(global) % size)
-    fault(site, "cp.async of %d bytes: shared %p or global %p is not aligned to that", bytes,
-          shared, global);
-  if (valid < 0 || valid > bytes) fault(site, "cp.async of %d bytes, %d valid", bytes, valid);
-  if (!is_shared(shared, size)) fault(site, "cp.async: %p is not in shared memory", shared);
-  const Copy copy{shared, global, bytes, valid};
-  if (schedule().copies_at_issue) perform(copy);
-  t.open.push_back(copy);
+int lane_index() {
+  return self("a warp operation").lane();
 }
 
-void copy_async_commit() {
-  Thread& t = self("cp.async.commit_group");
-  t.groups.push_back(std::move(t.open));
-  t.open.clear();
+void block_barrier(Site site) {
+  block_barrier_count(false, site);
 }
 
-MONO_NO_TSAN void copy_async_wait(int pending_groups) {
-  Thread& t = self("cp.async.wait_group");
-  while (static_cast<int>(t.groups.size()) > pending_groups) {
-    if (!schedule().copies_at_issue)
-      for (const Copy& copy : t.groups.front()) perform(copy);
-    t.groups.pop_front();
+int block_barrier_count(bool predicate, Site site) {
+  Thread& t = self("__syncthreads");
+  t.site = site;
+  ++t.barriers;
+  if (engine.at_barrier == 0) {
+    engine.first_at_barrier = &t;
+    engine.barrier_sum = 0;
   }
+  const Thread& first = *engine.first_at_barrier;
+  if (!same(site, first.site) || t.barriers != first.barriers)
+    give_up(fmt::format(
+        "{}: divergent __syncthreads: thread {} is at {} (its barrier #{}) while "
+        "thread {} is at {} (#{})",
+        place(), t.linear, text(site), t.barriers, first.linear, text(first.site), first.barriers));
+  engine.barrier_sum += predicate;
+  ++engine.at_barrier;
+  // Two addresses in turn: a thread that is already at the next barrier must not order those that
+  // have yet to leave this one.
+  void* const sync = engine.shared.barrier_sync(t.barriers);
+  race::release(sync);
+  if (engine.at_barrier == engine.alive)
+    release_barrier();
+  else
+    wait_as(t, State::block_barrier);
+  race::acquire(sync);
+  return engine.barrier_result;
 }
 
-// --- The schedule --------------------------------------------------------------------------------
+void* shared_object(const void* key, size_t bytes, size_t alignment, Site site) {
+  self("shared memory");
+  if (char* object = engine.shared.find(key)) return object;
+  const size_t of_static = engine.shared.static_bytes() + bytes;
+  if (of_static > SharedMemory::kStaticLimit)
+    fault(site, "%zu bytes of static shared memory, at most %zu are possible", of_static,
+          SharedMemory::kStaticLimit);
+  if (of_static + engine.launch.dynamic_shared > SharedMemory::kLimit)
+    fault(site, "%zu bytes of shared memory with the dynamic ones, at most %zu are possible",
+          of_static + engine.launch.dynamic_shared, SharedMemory::kLimit);
+  return engine.shared.take(key, bytes, std::max<size_t>(alignment, 16), site);
+}
 
-namespace {
+void* dynamic_shared_object() {
+  self("shared memory");
+  if (!engine.shared.dynamic())
+    give_up(fmt::format("{}: the launch gave no dynamic shared memory", place()));
+  return engine.shared.dynamic();
+}
 
-Schedule schedule_from_environment() {
-  const char* name = std::getenv("MONO_SIMT_SCHEDULE");
-  for (const Schedule& s : test_schedules())
-    if (!name || std::string_view(name) == s.name) return s;
-  const std::string_view text = name;
-  Schedule shuffled = test_schedules()[2];
-  uint64_t seed = 0;
-  if (text.starts_with("seed") &&
-      std::from_chars(text.data() + 4, text.data() + text.size(), seed).ec == std::errc()) {
-    shuffled.seed = seed;
-    shuffled.name = name;
-    return shuffled;
+bool is_shared(const void* p, size_t bytes) {
+  return engine.shared.contains(p, bytes);
+}
+
+AsyncCopies& async_copies(const char* what) {
+  return self(what).copies;
+}
+
+void warp_collective(const char* kind, Mask mask, const void* in, void* out, LaneOperation op,
+                     Site site, bool aligned) {
+  Thread& t = self(kind);
+  const int lane = t.lane();
+  Warp& warp = engine.warps[t.warp()];
+  t.site = site;
+  if (!(mask >> lane & 1))
+    fault(site, "%s: lane %d is not in its own mask 0x%08x", kind, lane, mask);
+  if (mask & ~warp.present)
+    fault(site, "%s: mask 0x%08x names lane %d, but the warp has %d threads", kind, mask,
+          std::countr_zero(mask & ~warp.present), std::popcount(warp.present));
+  if (mask & warp.exited)
+    fault(site, "%s: mask 0x%08x names lane %d, which has ended", kind, mask,
+          std::countr_zero(mask & warp.exited));
+
+  auto meeting = std::find_if(warp.meetings.begin(), warp.meetings.end(),
+                              [mask](const Meeting& m) { return m.mask == mask; });
+  if (meeting == warp.meetings.end()) {
+    warp.meetings.push_back({kind, mask, 0, lane, {}, {}});
+    meeting = warp.meetings.end() - 1;
+  } else {
+    const Site other = engine.threads[t.linear - lane + meeting->first].site;
+    const bool same_kind = meeting->kind == kind || std::strcmp(meeting->kind, kind) == 0;
+    if (!same_kind || (aligned && !same(site, other)))
+      fault(site, "lane %d is in %s while lane %d of the same mask is in %s at %s", lane, kind,
+            meeting->first, meeting->kind, text(other).c_str());
   }
-  fail(ErrorKind::usage, "MONO_SIMT_SCHEDULE={}: forward, reverse or seed<number>", name);
-}
-
-Schedule& active_schedule() {
-  static Schedule schedule = schedule_from_environment();
-  return schedule;
-}
-
-}  // namespace
-
-std::array<Schedule, 4> test_schedules() {
-  using enum Schedule::Order;
-  return {{{forward, 0, false, true, "forward"},
-           {reverse, 0, true, false, "reverse"},
-           {shuffled, 1, false, true, "seed1"},
-           {shuffled, 2, true, true, "seed2"}}};
-}
-const Schedule& schedule() {
-  return active_schedule();
-}
-void set_schedule(const Schedule& schedule) {
-  active_schedule() = schedule;
+  meeting->arrived |= 1u << lane;
+  meeting->ins[static_cast<size_t>(lane)] = in;
+  meeting->outs[static_cast<size_t>(lane)] = out;
+  race::release(engine.shared.warp_sync(t.warp(), mask, false));
+  if (meeting->arrived != mask) {
+    wait_as(t, State::warp_collective);
+    race::acquire(engine.shared.warp_sync(t.warp(), mask, true));
+    return;
+  }
+  race::acquire(engine.shared.warp_sync(t.warp(), mask, false));
+  op(meeting->ins, meeting->outs, mask);
+  race::release(engine.shared.warp_sync(t.warp(), mask, true));
+  warp.meetings.erase(meeting);
+  for (Mask others = mask & ~(1u << lane); others; others &= others - 1)
+    engine.threads[t.linear - lane + std::countr_zero(others)].state = State::ready;
 }
 
 }  // namespace mono::simt

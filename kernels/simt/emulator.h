@@ -85,17 +85,18 @@ void block_barrier(Site site);
 // How many of the block's threads come with a true predicate.
 int block_barrier_count(bool predicate, Site site);
 
-// Memory of the block: one object a call site, filled with 0xFF (NaN) for every block, fenced.
-void* shared_object(size_t bytes, size_t alignment, Site site);
+// Memory of the block: one object a key, filled with 0xFF (NaN) for every block, fenced.
+void* shared_object(const void* key, size_t bytes, size_t alignment, Site site);
 void* dynamic_shared_object();
 
 // The lanes of `mask` meet; each brings `in` and a place for its result. The last one to arrive
-// calls op(ins, outs, mask), where ins[lane] is null outside the mask, and all go on.
+// calls op(ins, outs, mask), where ins[lane] is null outside the mask, and all go on. `aligned`:
+// all lanes must come from one place in the source.
 using LaneInputs = std::array<const void*, 32>;
 using LaneOutputs = std::array<void*, 32>;
 using LaneOperation = void (*)(const LaneInputs&, const LaneOutputs&, Mask);
 void warp_collective(const char* kind, Mask mask, const void* in, void* out, LaneOperation op,
-                     Site site);
+                     Site site, bool aligned = false);
 int lane_index();
 
 // Stops the launch: an Error(device) with kernel, block, thread and site reaches whoever
@@ -192,9 +193,11 @@ Out reduce_lanes(const char* kind, Mask mask, In value, Site site, F) {
     file_, line_       \
   }
 
+// The key is an address of its own for every declaration and template instance.
 #define MONO_SHARED(Type, name)     \
+  static const char name##_key = 0; \
   Type& name = *static_cast<Type*>( \
-      ::mono::simt::shared_object(sizeof(Type), alignof(Type), {__FILE__, __LINE__}))
+      ::mono::simt::shared_object(&name##_key, sizeof(Type), alignof(Type), {__FILE__, __LINE__}))
 #define MONO_DYNAMIC_SHARED(Type, name) \
   Type* const name = static_cast<Type*>(::mono::simt::dynamic_shared_object())
 

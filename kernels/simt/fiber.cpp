@@ -1,28 +1,16 @@
 #include "kernels/simt/fiber.h"
 
 #include <sys/mman.h>
-#include <unistd.h>
 
-#include <cstdint>
 #include <cstdlib>
 
 #include "kernels/base/error.h"
 
 #if defined(MONO_ASAN)
-#include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(MONO_TSAN)
-#include <sanitizer/tsan_interface.h>
-#endif
-#if !defined(__x86_64__)
-#include <ucontext.h>
-#endif
 
-// The switch happens behind ThreadSanitizer's back: it is told separately.
-#define MONO_NO_TSAN __attribute__((no_sanitize("thread")))
-
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(MONO_SIMT_UCONTEXT)
 // Saves the callee-saved registers and the stack pointer of the caller in *save, takes up `load`.
 extern "C" void mono_simt_switch(void** save, void* load);
 asm(R"(
@@ -48,133 +36,91 @@ mono_simt_switch:
   popq %rbp
   ret
 .size mono_simt_switch,.-mono_simt_switch
+.section .note.GNU-stack,"",@progbits
+.text
 )");
+#else
+#include <ucontext.h>
+#define MONO_UCONTEXT 1
 #endif
 
 namespace mono::simt {
 namespace {
 
-size_t page_bytes() {
-  static const size_t bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  return bytes;
-}
-
-// Read by a fiber that starts: who it is.
-Fiber* starting = nullptr;
+// The two sides of the jump that is under way.
+Fiber* leaving = nullptr;
+Fiber* arriving = nullptr;
 
 }  // namespace
 
-#if !defined(__x86_64__)
-void fiber_trampoline(unsigned, unsigned) {
-  Fiber::first(starting);
-}
-#endif
-
-Fiber::~Fiber() {
-#if defined(MONO_TSAN)
-  if (tsan_) __tsan_destroy_fiber(tsan_);
-#endif
-#if !defined(__x86_64__)
-  delete static_cast<ucontext_t*>(context_);
-#endif
-  if (stack_) munmap(stack_ - page_bytes(), kStackBytes + page_bytes());
-}
-
-MONO_NO_TSAN void Fiber::start(void (*entry)(void*), void* argument) {
-  if (!stack_) {
-    void* memory = mmap(nullptr, kStackBytes + page_bytes(), PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    MONO_CHECK(memory != MAP_FAILED, "no memory for the stack of an emulated thread");
-    mprotect(memory, page_bytes(), PROT_NONE);
-    stack_ = static_cast<char*>(memory) + page_bytes();
-  }
-#if defined(MONO_ASAN)
-  __asan_unpoison_memory_region(stack_, kStackBytes);  // an abandoned frame leaves red zones behind
-#endif
-#if defined(MONO_TSAN)
-  if (!tsan_) tsan_ = __tsan_create_fiber(0);
-#endif
-  entry_ = entry;
-  argument_ = argument;
-  fake_stack_ = nullptr;
-#if defined(__x86_64__)
+Fiber::Fiber(void (*entry)(void*), void* argument) : entry_(entry), argument_(argument) {
+  void* memory = mmap(nullptr, kStackBytes + kGuardBytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  MONO_CHECK(memory != MAP_FAILED, "no memory for the stack of an emulated thread");
+  mprotect(memory, kGuardBytes, PROT_NONE);
+  stack_ = static_cast<char*>(memory) + kGuardBytes;
+  stack_bottom_ = stack_;
+  stack_bytes_ = kStackBytes;
+  race_context_ = race::create_context();
+#if defined(MONO_UCONTEXT)
+  auto* context = new ucontext_t;
+  getcontext(context);
+  context->uc_stack.ss_sp = stack_;
+  context->uc_stack.ss_size = kStackBytes;
+  context->uc_link = nullptr;
+  makecontext(context, first_in_ucontext, 0);
+  context_ = context;
+#else
   void** sp = reinterpret_cast<void**>(stack_ + kStackBytes);
   *--sp = nullptr;  // where first() would return to; keeps the stack 16-byte aligned at its entry
-  *--sp = reinterpret_cast<void*>(+[] { first(starting); });
+  *--sp = reinterpret_cast<void*>(&Fiber::first);
   for (int i = 0; i < 6; ++i) *--sp = nullptr;
   context_ = sp;
-#else
+#endif
+}
+
+Fiber::~Fiber() {
+  if (stack_) {
+    race::destroy_context(race_context_);
+    unpoison(stack_, kStackBytes);  // abandoned frames leave red zones behind
+    munmap(stack_ - kGuardBytes, kStackBytes + kGuardBytes);
+  }
+#if defined(MONO_UCONTEXT)
+  delete static_cast<ucontext_t*>(context_);
+#endif
+}
+
+void Fiber::first() {
+  Fiber& self = *arriving;
+#if defined(MONO_ASAN)
+  __sanitizer_finish_switch_fiber(nullptr, &leaving->stack_bottom_, &leaving->stack_bytes_);
+#endif
+  self.entry_(self.argument_);
+  std::abort();
+}
+
+void Fiber::jump_to(Fiber& to) {
+  leaving = this;
+  arriving = &to;
+  if (!stack_) race_context_ = race::current_context();
+#if defined(MONO_ASAN)
+  __sanitizer_start_switch_fiber(&fake_stack_, to.stack_bottom_, to.stack_bytes_);
+#endif
+  race::enter(to.race_context_);
+#if defined(MONO_UCONTEXT)
   if (!context_) context_ = new ucontext_t;
-  auto& context = *static_cast<ucontext_t*>(context_);
-  getcontext(&context);
-  context.uc_stack.ss_sp = stack_;
-  context.uc_stack.ss_size = kStackBytes;
-  context.uc_link = nullptr;
-  makecontext(&context, reinterpret_cast<void (*)()>(fiber_trampoline), 2, 0u, 0u);
-#endif
-}
-
-MONO_NO_TSAN void Fiber::first(Fiber* self) {
-#if defined(MONO_ASAN)
-  __sanitizer_finish_switch_fiber(nullptr, &self->caller_stack_, &self->caller_stack_bytes_);
-#endif
-  self->entry_(self->argument_);
-  std::abort();  // entry suspends for good
-}
-
-MONO_NO_TSAN void Fiber::resume() {
-  starting = this;
-#if defined(MONO_ASAN)
-  __sanitizer_start_switch_fiber(&caller_fake_stack_, stack_, kStackBytes);
-#endif
-#if defined(MONO_TSAN)
-  caller_tsan_ = __tsan_get_current_fiber();
-  __tsan_switch_to_fiber(tsan_, __tsan_switch_to_fiber_no_sync);
-#endif
-#if defined(__x86_64__)
-  mono_simt_switch(&caller_, context_);
+  swapcontext(static_cast<ucontext_t*>(context_), static_cast<const ucontext_t*>(to.context_));
 #else
-  ucontext_t caller;
-  caller_ = &caller;
-  swapcontext(&caller, static_cast<ucontext_t*>(context_));
+  mono_simt_switch(&context_, to.context_);
 #endif
 #if defined(MONO_ASAN)
-  __sanitizer_finish_switch_fiber(caller_fake_stack_, nullptr, nullptr);
+  __sanitizer_finish_switch_fiber(fake_stack_, &leaving->stack_bottom_, &leaving->stack_bytes_);
 #endif
 }
 
-MONO_NO_TSAN void Fiber::suspend([[maybe_unused]] bool for_good) {
-#if defined(MONO_ASAN)
-  __sanitizer_start_switch_fiber(for_good ? nullptr : &fake_stack_, caller_stack_,
-                                 caller_stack_bytes_);
-#endif
-#if defined(MONO_TSAN)
-  __tsan_switch_to_fiber(caller_tsan_, __tsan_switch_to_fiber_no_sync);
-#endif
-#if defined(__x86_64__)
-  mono_simt_switch(&context_, caller_);
-#else
-  swapcontext(static_cast<ucontext_t*>(context_), static_cast<ucontext_t*>(caller_));
-#endif
-#if defined(MONO_ASAN)
-  __sanitizer_finish_switch_fiber(fake_stack_, &caller_stack_, &caller_stack_bytes_);
-#endif
-}
-
-bool Fiber::in_guard_page(const void* p) const {
+bool Fiber::in_guard(const void* p) const {
   const char* at = static_cast<const char*>(p);
-  return stack_ && at >= stack_ - page_bytes() && at < stack_;
-}
-
-MONO_NO_TSAN void happens_before_release([[maybe_unused]] void* p) {
-#if defined(MONO_TSAN)
-  __tsan_release(p);
-#endif
-}
-MONO_NO_TSAN void happens_before_acquire([[maybe_unused]] void* p) {
-#if defined(MONO_TSAN)
-  __tsan_acquire(p);
-#endif
+  return stack_ && at >= stack_ - kGuardBytes && at < stack_;
 }
 
 }  // namespace mono::simt

@@ -1,19 +1,14 @@
-// A fiber: a stack of its own that runs until it suspends itself. What the emulator makes every
-// CUDA thread of.
+// A fiber: a stack of its own that runs until it jumps to another one. What the emulator runs every
+// CUDA thread on.
 //
-// x86-64 switches stacks in a dozen instructions (10 ns); elsewhere ucontext does it (a system
-// call, ten times slower). AddressSanitizer is told of every switch, and ThreadSanitizer sees each
-// fiber as a thread, which makes it a race checker for kernels.
+// x86-64 switches stacks in a dozen instructions (10 ns); elsewhere, and with MONO_SIMT_UCONTEXT,
+// ucontext does it (a system call, ten times slower). AddressSanitizer is told of every switch, and
+// for ThreadSanitizer each fiber is a context of its own.
 #pragma once
 
 #include <cstddef>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define MONO_ASAN 1
-#endif
-#if defined(__SANITIZE_THREAD__)
-#define MONO_TSAN 1
-#endif
+#include "kernels/simt/sanitizers.h"
 
 namespace mono::simt {
 
@@ -25,47 +20,39 @@ class Fiber {
 #else
   static constexpr size_t kStackBytes = 64 * 1024;
 #endif
+  // Addresses without access rights below a stack: more than one large array skips over.
+  static constexpr size_t kGuardBytes = 256 * 1024;
 
+  // The code that runs now, as something to jump back to.
   Fiber() = default;
+  // The first jump to it calls entry(argument), which never returns.
+  Fiber(void (*entry)(void*), void* argument);
+  ~Fiber();  // of one that does not run; what is on its stack is abandoned
   Fiber(const Fiber&) = delete;
   Fiber& operator=(const Fiber&) = delete;
-  ~Fiber();
 
-  // The next resume() starts entry(argument) on a fresh stack; whatever was on it is abandoned.
-  // entry ends by calling suspend() for the last time, never by returning.
-  void start(void (*entry)(void*), void* argument);
-  // Runs the fiber until it suspends. Not from within a fiber.
-  void resume();
-  // Back to whoever resumed the running fiber.
-  void suspend(bool for_good = false);
+  // Suspends this fiber, which must be the one that runs, and goes on with another.
+  void jump_to(Fiber& to);
 
-  // Whether p lies in the guard page under the stack.
-  bool in_guard_page(const void* p) const;
+  bool in_guard(const void* p) const;
 
  private:
-  static void first(Fiber* self);
+  static void first();
+#if defined(MONO_SIMT_UCONTEXT) || !defined(__x86_64__)
+  static void first_in_ucontext() {
+    first();
+  }
+#endif
 
-  char* stack_ = nullptr;
   void (*entry_)(void*) = nullptr;
   void* argument_ = nullptr;
   void* context_ = nullptr;  // stack pointer, or ucontext_t
-  void* caller_ = nullptr;   // of the resumer
+  char* stack_ = nullptr;    // of our own; null for the one that was there before
   // Sanitizers.
+  const void* stack_bottom_ = nullptr;
+  size_t stack_bytes_ = 0;
   void* fake_stack_ = nullptr;
-  void* caller_fake_stack_ = nullptr;
-  const void* caller_stack_ = nullptr;
-  size_t caller_stack_bytes_ = 0;
-  void* tsan_ = nullptr;
-  void* caller_tsan_ = nullptr;
-
-#if !defined(__x86_64__)
-  friend void fiber_trampoline(unsigned high, unsigned low);
-#endif
+  void* race_context_ = nullptr;
 };
-
-// Orders everything before release(p) in one fiber before everything after acquire(p) in another,
-// for ThreadSanitizer; nothing otherwise.
-void happens_before_release(void* p);
-void happens_before_acquire(void* p);
 
 }  // namespace mono::simt

@@ -1,5 +1,8 @@
 #include "kernels/simt/instructions.cuh"
 
+#include "kernels/simt/emulator_run.h"
+#include "kernels/simt/sanitizers.h"
+
 namespace mono::simt {
 
 void mma_m16n8k16_bf16(const LaneInputs& ins, const LaneOutputs& outs, Mask mask) {
@@ -39,6 +42,7 @@ struct LdmatrixInput {
   int matrices;
   bool transposed;
   Site site;
+  const void* where;  // program counter
 };
 
 void load_matrices(const LaneInputs& ins, const LaneOutputs&, Mask) {
@@ -53,6 +57,7 @@ void load_matrices(const LaneInputs& ins, const LaneOutputs&, Mask) {
       if (!is_shared(in.row, 16))
         fault(in.site, "ldmatrix: the row of lane %d at %p is not in shared memory", 8 * m + row,
               in.row);
+      race::read(in.row, 16, in.where);
       std::memcpy(matrix[row], in.row, 16);
     }
     for (int lane = 0; lane < 32; ++lane) {
@@ -65,13 +70,51 @@ void load_matrices(const LaneInputs& ins, const LaneOutputs&, Mask) {
   }
 }
 
+void perform(const AsyncCopies::Copy& copy) {
+  if (copy.valid > 0) race::read(copy.global, static_cast<size_t>(copy.valid), copy.where);
+  race::write(copy.shared, static_cast<size_t>(copy.bytes), copy.where);
+  if (copy.valid > 0) std::memcpy(copy.shared, copy.global, static_cast<size_t>(copy.valid));
+  std::memset(static_cast<char*>(copy.shared) + copy.valid, 0,
+              static_cast<size_t>(copy.bytes - copy.valid));
+}
+
 }  // namespace
 
 void ldmatrix(const char* kind, uint32_t* r, int matrices, bool transposed, const void* row,
               Site site) {
-  const LdmatrixInput in{row, r, matrices, transposed, site};
+  const LdmatrixInput in{row, r, matrices, transposed, site, __builtin_return_address(0)};
   char nothing = 0;
-  warp_collective(kind, 0xffffffffu, &in, &nothing, load_matrices, site);
+  warp_collective(kind, 0xffffffffu, &in, &nothing, load_matrices, site, true);
+}
+
+void copy_async(void* shared, const void* global, int bytes, int valid, Site site) {
+  AsyncCopies& own = async_copies("cp.async");
+  const size_t size = static_cast<size_t>(bytes);
+  if (reinterpret_cast<uintptr_t>(shared) % size || reinterpret_cast<uintptr_t>(global) % size)
+    fault(site, "cp.async of %d bytes: shared %p or global %p is not aligned to that", bytes,
+          shared, global);
+  if (valid < 0 || valid > bytes) fault(site, "cp.async of %d bytes, %d valid", bytes, valid);
+  if (!is_shared(shared, size)) fault(site, "cp.async: %p is not in shared memory", shared);
+  own.copies.push_back({shared, global, bytes, valid, __builtin_return_address(0)});
+  if (schedule().copies_at_issue) perform(own.copies.back());
+}
+
+void copy_async_commit() {
+  AsyncCopies& own = async_copies("cp.async.commit_group");
+  own.group_end.push_back(own.copies.size());
+}
+
+void copy_async_wait(int pending_groups) {
+  AsyncCopies& own = async_copies("cp.async.wait_group");
+  if (own.group_end.size() <= static_cast<size_t>(pending_groups)) return;
+  const size_t groups = own.group_end.size() - static_cast<size_t>(pending_groups);
+  const size_t copies = own.group_end[groups - 1];
+  if (!schedule().copies_at_issue)
+    for (size_t i = 0; i < copies; ++i) perform(own.copies[i]);
+  own.copies.erase(own.copies.begin(), own.copies.begin() + static_cast<ptrdiff_t>(copies));
+  own.group_end.erase(own.group_end.begin(),
+                      own.group_end.begin() + static_cast<ptrdiff_t>(groups));
+  for (size_t& end : own.group_end) end -= copies;
 }
 
 }  // namespace mono::simt

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <span>
 #include <string>
 #include <vector>
@@ -75,7 +76,8 @@ class GpuArray {
   T* data_ = nullptr;
 };
 
-// Runs f under every schedule of the emulator; on a GPU once; without one not at all.
+// Runs f under every schedule of the emulator (only that of MONO_SIMT_SCHEDULE where it is set); on
+// a GPU once; without one not at all.
 template <class F>
 void for_each_schedule(F&& f) {
 #ifdef MONO_CUDA
@@ -83,6 +85,7 @@ void for_each_schedule(F&& f) {
   if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
   f();
 #else
+  if (std::getenv("MONO_SIMT_SCHEDULE")) return f();
   const simt::Schedule before = simt::schedule();
   for (const simt::Schedule& schedule : simt::test_schedules()) {
     SCOPED_TRACE(std::string("schedule ") + schedule.name);
