@@ -2,21 +2,6 @@
 
 namespace mono {
 
-template <class M>
-void update_running_tables(Stream stream, const NormColumns& table, int rows, const double* counts,
-                           const M* mean, const M* variance, double momentum, M* running_mean,
-                           M* running_variance) {
-  if (!stream.on_gpu()) {
-    for (int64_t c = 0; c < table.columns; ++c)
-      update_running_column(table, c, rows, counts, mean, variance, momentum, running_mean,
-                            running_variance);
-    return;
-  }
-  launch<update_running_kernel<M>>(stream, {blocks_for(table.columns, 256), 256}, table, rows,
-                                   counts, mean, variance, momentum, running_mean,
-                                   running_variance);
-}
-
 template <class From, class Into>
 void merge_tables(Stream stream, const NormColumns& table, const double* from_counts,
                   const double* into_counts, const From* from_mean, const From* from_variance,
@@ -31,11 +16,6 @@ void merge_tables(Stream stream, const NormColumns& table, const double* from_co
                                    variance);
 }
 
-#define MONO_INSTANTIATE(M)                                                                     \
-  template void update_running_tables(Stream, const NormColumns&, int, const double*, const M*, \
-                                      const M*, double, M*, M*);
-MONO_INSTANTIATE(float)
-MONO_INSTANTIATE(double)
 #define MONO_INSTANTIATE_PAIR(From, Into)                                              \
   template void merge_tables(Stream, const NormColumns&, const double*, const double*, \
                              const From*, const From*, Into*, Into*);
