@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/base/workspace.h"
 #include "kernels/elementwise/elementwise.h"
 
 namespace mono {
@@ -11,6 +12,15 @@ constexpr int kThreads = 256;
 
 LaunchShape shape_for(int64_t n) {
   return {std::min(blocks_for(n, kThreads), 65536u), kThreads, 0};
+}
+
+// Units of the sum of squares: by n only, at most 1,024.
+int64_t sum_unit(int64_t n) {
+  constexpr int64_t kLeast = 8192, kMost = 1024;
+  return std::max(kLeast, (n + kMost - 1) / kMost);
+}
+int64_t sum_units(int64_t n) {
+  return (n + sum_unit(n) - 1) / sum_unit(n);
 }
 
 }  // namespace
@@ -57,6 +67,42 @@ void copy_channels(Stream stream, int64_t pixels, int C, const From* x, int ldx,
                                          mode == GradMode::accumulate);
 }
 
+template <class M>
+void copy_rows(Stream stream, int rows, int C, const M* table, int64_t ld_table, const int* index,
+               M* y, int64_t ldy) {
+  if (!stream.on_gpu()) return copy_rows<M>(rows, C, table, ld_table, index, y, ldy);
+  launch<copy_rows_kernel<M>>(stream, shape_for(int64_t{rows} * C), rows, C, table, ld_table, index,
+                              y, ldy);
+}
+
+template <class T>
+void scale_by(Stream stream, int64_t n, const double* alpha, const T* x, T* y, GradMode mode) {
+  if (!stream.on_gpu()) return scale_into<T>(n, static_cast<Master<T>>(*alpha), x, y, mode);
+  if (mode == GradMode::ignore) return;
+  launch<scale_by_kernel<T>>(stream, shape_for(n), n, alpha, x, y, mode == GradMode::accumulate);
+}
+
+size_t sum_of_squares_workspace_bytes(Device device, int64_t n) {
+  WorkspaceLayout layout;
+  if (device != Device::cpu) layout.take<double>(sum_units(n));
+  return layout.used();
+}
+
+template <class M>
+void sum_of_squares(Stream stream, int64_t n, const M* x, double* result,
+                    std::span<std::byte> workspace) {
+  if (!stream.on_gpu()) {
+    *result = sum_of_squares<M>(n, x);
+    return;
+  }
+  const int64_t units = sum_units(n);
+  double* const sums = WorkspaceLayout("sum_of_squares", workspace).take<double>(units);
+  launch<sum_of_squares_kernel<M>>(stream, {static_cast<unsigned>(units), kSumThreads, 0}, n,
+                                   sum_unit(n), x, sums);
+  launch<add_units_kernel<double>>(stream, {1, kSumThreads, 0}, static_cast<int>(units), sums,
+                                   result);
+}
+
 #define MONO_INSTANTIATE_PAIR(To, From)                     \
   template void convert(Stream, int64_t, const From*, To*); \
   template void copy_channels(Stream, int64_t, int, const From*, int, To*, int, GradMode);
@@ -65,11 +111,17 @@ void copy_channels(Stream stream, int64_t pixels, int C, const From* x, int ldx,
   template void relu_forward(Stream, int64_t, const T*, T*);                      \
   template void relu_backward(Stream, int64_t, const T*, const T*, T*, GradMode); \
   template void scale_into(Stream, int64_t, Master<T>, const T*, T*, GradMode);   \
+  template void scale_by(Stream, int64_t, const double*, const T*, T*, GradMode); \
   MONO_INSTANTIATE_PAIR(T, float)                                                 \
   MONO_INSTANTIATE_PAIR(T, bf16)                                                  \
   MONO_INSTANTIATE_PAIR(T, double)
 MONO_INSTANTIATE(float)
 MONO_INSTANTIATE(bf16)
 MONO_INSTANTIATE(double)
+#define MONO_INSTANTIATE_MASTER(M)                                                       \
+  template void copy_rows(Stream, int, int, const M*, int64_t, const int*, M*, int64_t); \
+  template void sum_of_squares(Stream, int64_t, const M*, double*, std::span<std::byte>);
+MONO_INSTANTIATE_MASTER(float)
+MONO_INSTANTIATE_MASTER(double)
 
 }  // namespace mono

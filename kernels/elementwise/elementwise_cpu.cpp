@@ -80,6 +80,13 @@ double sum_of_squares(int64_t n, const M* x) {
   return sum;
 }
 
+template <class M>
+void copy_rows(int rows, int C, const M* table, int64_t ld_table, const int* index, M* y,
+               int64_t ldy) {
+  for (int64_t row = 0; row < rows; ++row)
+    std::copy_n(table + (index ? index[row] : row) * ld_table, C, y + row * ldy);
+}
+
 #define MONO_INSTANTIATE_PAIR(To, From)             \
   template void convert(int64_t, const From*, To*); \
   template void copy_channels(int64_t, int, const From*, int, To*, int, GradMode);
@@ -96,5 +103,7 @@ MONO_INSTANTIATE(bf16)
 MONO_INSTANTIATE(double)
 template double sum_of_squares(int64_t, const float*);
 template double sum_of_squares(int64_t, const double*);
+template void copy_rows(int, int, const float*, int64_t, const int*, float*, int64_t);
+template void copy_rows(int, int, const double*, int64_t, const int*, double*, int64_t);
 
 }  // namespace mono

@@ -68,5 +68,75 @@ TYPED_TEST(ElementwiseGpu, ConvertsAndCopiesChannels) {
   });
 }
 
+TYPED_TEST(ElementwiseGpu, ScalesByAFactorInMemory) {
+  using T = TypeParam;
+  for_each_schedule([] {
+    const GpuStream stream;
+    const std::vector<T> x = normal_values<T>(77, 5);
+    std::vector<T> y = normal_values<T>(77, 6);
+    const double alpha = -0.375;
+    const GpuArray<T> dx(stream, x), dy(stream, y);
+    const GpuArray<double> dalpha(stream, std::vector<double>{alpha});
+    scale_by<T>(Stream{}, 77, &alpha, x.data(), y.data(), GradMode::accumulate);
+    scale_by<T>(stream, 77, dalpha.data(), dx.data(), dy.data(), GradMode::accumulate);
+    expect_same(y, dy.host());
+    scale_by<T>(stream, 77, dalpha.data(), dx.data(), dy.data(), GradMode::ignore);
+    expect_same(y, dy.host());
+    scale_by<T>(Stream{}, 77, &alpha, x.data(), y.data(), GradMode::overwrite);
+    scale_by<T>(stream, 77, dalpha.data(), dx.data(), dy.data(), GradMode::overwrite);
+    expect_same(y, dy.host());
+  });
+}
+
+TEST(RowsGpu, GatherAndPitchedCopy) {
+  for_each_schedule([] {
+    const GpuStream stream;
+    constexpr int kRows = 5, kColumns = 23, C = 7, kLd = 9;
+    const std::vector<float> table = normal_values<float>(kRows * kColumns, 7);
+    const std::vector<int> index{4, 0, 0, 3};
+    const GpuArray<float> gpu_table(stream, table);
+    const GpuArray<int> gpu_index(stream, index);
+    for (bool gather : {true, false}) {
+      std::vector<float> y(4 * kLd, 7.0f);
+      const GpuArray<float> gpu_y(stream, y);
+      copy_rows<float>(Stream{}, 4, C, table.data() + 11, kColumns, gather ? index.data() : nullptr,
+                       y.data(), kLd);
+      copy_rows<float>(stream, 4, C, gpu_table.data() + 11, kColumns,
+                       gather ? gpu_index.data() : nullptr, gpu_y.data(), kLd);
+      for (int row = 0; row < 4; ++row)
+        for (int c = 0; c < kLd; ++c)
+          EXPECT_EQ(y[row * kLd + c],
+                    c < C ? table[(gather ? index[row] : row) * kColumns + 11 + c] : 7.0f);
+      EXPECT_TRUE(same_bits(gpu_y.host(), y));
+    }
+  });
+}
+
+TEST(SumOfSquaresGpu, MatchesTheCpuAndKeepsNan) {
+  for_each_schedule([] {
+    const GpuStream stream;
+    for (int64_t n : {0, 1, 17, 20003}) {
+      std::vector<float> x = normal_values<float>(n, 8);
+      const GpuArray<float> gpu_x(stream, x);
+      const GpuArray<double> result(stream, 1);
+      const size_t bytes = sum_of_squares_workspace_bytes(kGpu, n);
+      const GpuArray<std::byte> scratch(stream, static_cast<int64_t>(bytes));
+      const auto on_gpu = [&] {
+        sum_of_squares<float>(stream, n, gpu_x.data(), result.data(), {scratch.data(), bytes});
+        return result.host()[0];
+      };
+      const double want = sum_of_squares(n, x.data());
+      EXPECT_NEAR(on_gpu(), want, 1e-13 * want) << n;
+      double on_cpu = -1;
+      sum_of_squares<float>(Stream{}, n, x.data(), &on_cpu, {});
+      EXPECT_EQ(on_cpu, want);
+      if (n < 17) continue;
+      const float nan = std::nanf("");
+      gpu::copy(gpu_x.data() + n - 1, &nan, sizeof nan, stream);
+      EXPECT_TRUE(std::isnan(on_gpu()));
+    }
+  });
+}
+
 }  // namespace
 }  // namespace mono
