@@ -49,7 +49,7 @@ __device__ __forceinline__ Largest<M> row_largest(int K, const T* row, Largest<M
 }
 
 template <class T>
-__global__ void __launch_bounds__(kCrossEntropyThreads)
+__global__ void __launch_bounds__(kCrossEntropyThreads, 4)
     cross_entropy_forward_kernel(int K, const T* __restrict__ logits,
                                  const float* __restrict__ targets, Master<T>* losses,
                                  Master<T>* log_sum_exp) {
@@ -76,7 +76,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads)
 }
 
 template <class T>
-__global__ void __launch_bounds__(kCrossEntropyThreads)
+__global__ void __launch_bounds__(kCrossEntropyThreads, 4)
     cross_entropy_backward_kernel(int K, const T* __restrict__ logits,
                                   const float* __restrict__ targets,
                                   const Master<T>* __restrict__ log_sum_exp, Master<T> weight,
@@ -100,7 +100,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads)
 
 // Whether a row's largest logit is where its target is largest.
 template <class T>
-__global__ void __launch_bounds__(kCrossEntropyThreads)
+__global__ void __launch_bounds__(kCrossEntropyThreads, 4)
     row_correct_kernel(int K, const T* __restrict__ logits, const float* __restrict__ targets,
                        int* correct) {
   using M = Master<T>;
@@ -116,7 +116,7 @@ __global__ void __launch_bounds__(kCrossEntropyThreads)
 
 // *total += weight * (sum of n values), by one block.
 template <class V>
-__global__ void __launch_bounds__(kCrossEntropyThreads)
+__global__ void __launch_bounds__(kCrossEntropyThreads, 4)
     add_sum_kernel(int n, const V* __restrict__ values, double weight, double* total) {
   using Sums = double[kCrossEntropyThreads / 32];
   MONO_SHARED(Sums, sums);

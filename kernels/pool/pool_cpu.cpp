@@ -6,13 +6,8 @@
 #include "kernels/pool/pool_loops.h"
 
 namespace mono {
-namespace {
 
-struct Extents {
-  int64_t x_row, x_image, y_row, y_image, argmax_row, argmax_image;  // in elements
-};
-
-Extents check(const char* operation, const PoolProblem& p) {
+PoolExtents check_pool(const char* operation, const PoolProblem& p) {
   MONO_CHECK(p.N >= 1 && p.H >= 1 && p.W >= 1 && p.C >= 1 && p.window >= 1 && p.window <= 15 &&
                  p.stride >= 1 && p.pad >= 0 && p.pad < p.window && p.P() >= 1 && p.Q() >= 1 &&
                  (p.ldx == 0 || p.ldx >= p.C) && (p.ldy == 0 || p.ldy >= p.C),
@@ -24,10 +19,18 @@ Extents check(const char* operation, const PoolProblem& p) {
   return {x_row, x_row * p.H, y_row, y_row * p.P(), argmax_row, argmax_row * p.P()};
 }
 
+void check_max_pool(const PoolProblem& problem) {
+  MONO_CHECK(2 * problem.pad <= problem.window,
+             "max_pool_forward: pad {} leaves windows of {} without a pixel", problem.pad,
+             problem.window);
+}
+
+namespace {
+
 template <class T>
 void backward(const char* operation, const PoolProblem& problem, const T* dy, const uint8_t* argmax,
               T* dx, GradMode mode) {
-  const Extents e = check(operation, problem);
+  const PoolExtents e = check_pool(operation, problem);
   if (mode == GradMode::ignore) return;
   parallel_for(int64_t{problem.N} * problem.H, [&](int64_t unit, int) {
     const int64_t n = unit / problem.H, h = unit % problem.H;
@@ -41,10 +44,8 @@ void backward(const char* operation, const PoolProblem& problem, const T* dy, co
 
 template <class T>
 void max_pool_forward(const PoolProblem& problem, const T* x, T* y, uint8_t* argmax) {
-  const Extents e = check("max_pool_forward", problem);
-  MONO_CHECK(2 * problem.pad <= problem.window,
-             "max_pool_forward: pad {} leaves windows of {} without a pixel", problem.pad,
-             problem.window);
+  const PoolExtents e = check_pool("max_pool_forward", problem);
+  check_max_pool(problem);
   const int P = problem.P();
   parallel_for(int64_t{problem.N} * P, [&](int64_t unit, int) {
     const int64_t n = unit / P, p = unit % P;
@@ -62,7 +63,7 @@ void max_pool_backward(const PoolProblem& problem, const T* dy, const uint8_t* a
 
 template <class T>
 void average_pool_forward(const PoolProblem& problem, const T* x, T* y) {
-  const Extents e = check("average_pool_forward", problem);
+  const PoolExtents e = check_pool("average_pool_forward", problem);
   const int P = problem.P();
   parallel_for(int64_t{problem.N} * P, [&](int64_t unit, int) {
     const int64_t n = unit / P, p = unit % P;

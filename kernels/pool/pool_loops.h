@@ -7,6 +7,14 @@
 
 namespace mono {
 
+struct PoolExtents {  // in elements
+  int64_t x_row, x_image, y_row, y_image, argmax_row, argmax_image;
+};
+// Throws unless the problem makes sense.
+PoolExtents check_pool(const char* operation, const PoolProblem& problem);
+// Throws where a window may lie in the padding alone.
+void check_max_pool(const PoolProblem& problem);
+
 // Output row (n, p): x (H,W,C) is the image, y and argmax the row.
 MONO_DECLARE_SIMD(template <class T> void max_pool_forward_row(const PoolProblem& problem, int p,
                                                                const T* x, T* y, uint8_t* argmax))
