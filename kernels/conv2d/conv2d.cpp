@@ -5,6 +5,7 @@
 
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/pixel_units.h"
+#include "kernels/conv2d/conv2d_gpu.h"
 #include "kernels/conv2d/conv2d_implicit_gemm.h"
 #include "kernels/conv2d/conv2d_variants.h"
 
@@ -32,11 +33,21 @@ std::string_view name_of(ConvVariant variant) {
       return "onednn";
     case ConvVariant::implicit_gemm:
       return "implicit_gemm";
+    case ConvVariant::naive:
+      return "naive";
+    case ConvVariant::smem_tiled:
+      return "smem_tiled";
+    case ConvVariant::implicit_gemm_mma:
+      return "implicit_gemm_mma";
+    case ConvVariant::cudnn:
+      return "cudnn";
   }
   return "?";
 }
 
-bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype) {
+bool conv2d_supports(Device device, ConvVariant variant, ConvPass pass, const ConvProblem& problem,
+                     DType dtype) {
+  if (device != (conv2d_gpu::has(variant) ? kGpu : Device::cpu)) return false;
   switch (variant) {
     case ConvVariant::reference:
       return true;
@@ -44,11 +55,14 @@ bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& prob
       return conv2d_onednn_supports(pass, problem, dtype);
     case ConvVariant::implicit_gemm:
       return implicit_gemm::supports(pass, problem, dtype);
+    default:
+      return conv2d_gpu::supports(variant, dtype);
   }
-  return false;
 }
 
-// The table, from timings of the shapes of DenseNet-161 at 128^2 and ResNet-50 at 224^2
+namespace {
+
+// The CPU's table, from timings of the shapes of DenseNet-161 at 128^2 and ResNet-50 at 224^2
 // (README.md):
 //   f64        exists for verification only
 //   bf16       implicit_gemm where bf16 products are quick (1.2 to 6 times oneDNN), but for fprop
@@ -58,7 +72,7 @@ bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& prob
 //              cent slower on packed tensors, at half its rounding error, which a deep network
 //              multiplies; wgrad, whose error nothing multiplies: implicit_gemm on slices, which
 //              oneDNN must copy, else oneDNN
-ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype) {
+ConvVariant choose_for_cpu(ConvPass pass, const ConvProblem& problem, DType dtype) {
   const bool packed = problem.ldx <= problem.C && problem.ldy <= problem.K;
   const bool onednn_quicker =
       dtype == DType::bf16
@@ -66,12 +80,19 @@ ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype
                                   problem.Q() >= 28 && problem.C >= 16)
           : packed && pass == ConvPass::wgrad;
   const auto supported = [&](ConvVariant variant) {
-    return conv2d_supports(variant, pass, problem, dtype);
+    return conv2d_supports(Device::cpu, variant, pass, problem, dtype);
   };
   if (supported(ConvVariant::implicit_gemm) && !(onednn_quicker && supported(ConvVariant::onednn)))
     return ConvVariant::implicit_gemm;
   if (supported(ConvVariant::onednn)) return ConvVariant::onednn;
   return ConvVariant::reference;
+}
+
+}  // namespace
+
+ConvVariant conv2d_choose(Device device, ConvPass pass, const ConvProblem& problem, DType dtype) {
+  return device == Device::cpu ? choose_for_cpu(pass, problem, dtype)
+                               : conv2d_gpu::choose(pass, problem, dtype);
 }
 
 namespace {
@@ -91,12 +112,14 @@ ConvProblem checked(const ConvProblem& problem) {
   return p;
 }
 
-void check_workspace(ConvVariant variant, ConvPass pass, const ConvProblem& p, DType dtype,
-                     int segments, std::span<std::byte> workspace) {
-  MONO_CHECK(conv2d_supports(variant, pass, p, dtype),
-             "conv2d {}: variant {} does not run {} here; ask conv2d_choose", p.to_string(),
-             name_of(variant), name_of(dtype));
-  const size_t needed = conv2d_workspace_bytes(variant, pass, p, dtype, segments);
+void check_workspace(Stream stream, ConvVariant variant, ConvPass pass, const ConvProblem& p,
+                     DType dtype, Segments segments, std::span<std::byte> workspace) {
+  MONO_CHECK(conv2d_supports(stream.device, variant, pass, p, dtype),
+             "conv2d {}: variant {} does not run {} on the {} here; ask conv2d_choose",
+             p.to_string(), name_of(variant), name_of(dtype), name_of(stream.device));
+  MONO_CHECK(!stream.on_gpu() || segments.gpu_offsets,
+             "conv2d {}: a GPU needs the segments' gpu_offsets", p.to_string());
+  const size_t needed = conv2d_workspace_bytes(variant, pass, p, dtype, segments.count);
   MONO_CHECK(workspace.size() >= needed, "conv2d {}: workspace of {} bytes, {} needed",
              p.to_string(), workspace.size(), needed);
 }
@@ -113,16 +136,17 @@ size_t conv2d_workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProb
       return conv2d_onednn_workspace(pass, p, dtype, segments);
     case ConvVariant::implicit_gemm:
       return implicit_gemm::workspace_bytes(pass, p, dtype, segments);
+    default:
+      return conv2d_gpu::workspace_bytes(variant, pass, p, dtype, segments);
   }
-  fail(ErrorKind::internal, "conv2d: variant {} is not in this build", name_of(variant));
 }
 
 template <class T>
-void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFprop<T>& args,
-                  std::span<std::byte> workspace) {
+void conv2d_fprop(Stream stream, ConvVariant variant, const ConvProblem& problem,
+                  const ConvFprop<T>& args, std::span<std::byte> workspace) {
   const ConvProblem p = checked(problem);
   check_segments("conv2d", args.segments, p.N);
-  check_workspace(variant, ConvPass::fprop, p, kDTypeOf<T>, args.segments.count, workspace);
+  check_workspace(stream, variant, ConvPass::fprop, p, kDTypeOf<T>, args.segments, workspace);
   MONO_CHECK(args.x && args.w && args.y, "conv2d_fprop {}: null operand", p.to_string());
   MONO_CHECK(!args.prologue.scale == !args.prologue.shift &&
                  !args.moments.mean == !args.moments.variance &&
@@ -139,18 +163,22 @@ void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFpr
     case ConvVariant::implicit_gemm:
       if constexpr (!std::is_same_v<T, double>) return implicit_gemm::fprop<T>(p, args, workspace);
       break;
+    default:
+      if constexpr (!std::is_same_v<T, double>)
+        return conv2d_gpu::fprop<T>(stream, variant, p, args, workspace);
+      break;
   }
 }
 
 template <class T, class GradT>
-void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem,
+void conv2d_dgrad(Stream stream, ConvVariant variant, const ConvProblem& problem,
                   const ConvDgrad<T, GradT>& arguments, std::span<std::byte> workspace) {
   const ConvProblem p = checked(problem);
   ConvDgrad<T, GradT> args = arguments;
   if (args.lddy == 0) args.lddy = p.ldy;
   if (args.lddx == 0) args.lddx = p.ldx;
   check_segments("conv2d", args.segments, p.N);
-  check_workspace(variant, ConvPass::dgrad, p, kDTypeOf<T>, args.segments.count, workspace);
+  check_workspace(stream, variant, ConvPass::dgrad, p, kDTypeOf<T>, args.segments, workspace);
   MONO_CHECK(args.dy && args.w && (args.dx || args.mode == GradMode::ignore),
              "conv2d_dgrad {}: null operand", p.to_string());
   MONO_CHECK(args.lddy >= p.K && args.lddx >= p.C,
@@ -175,17 +203,21 @@ void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem,
       if constexpr (!std::is_same_v<T, double>)
         return implicit_gemm::dgrad<T, GradT>(p, args, workspace);
       break;
+    default:
+      if constexpr (!std::is_same_v<T, double>)
+        return conv2d_gpu::dgrad<T, GradT>(stream, variant, p, args, workspace);
+      break;
   }
 }
 
 template <class T>
-void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgrad<T>& arguments,
-                  std::span<std::byte> workspace) {
+void conv2d_wgrad(Stream stream, ConvVariant variant, const ConvProblem& problem,
+                  const ConvWgrad<T>& arguments, std::span<std::byte> workspace) {
   const ConvProblem p = checked(problem);
   ConvWgrad<T> args = arguments;
   if (args.ldg == 0) args.ldg = p.ldy;
   check_segments("conv2d", args.segments, p.N);
-  check_workspace(variant, ConvPass::wgrad, p, kDTypeOf<T>, args.segments.count, workspace);
+  check_workspace(stream, variant, ConvPass::wgrad, p, kDTypeOf<T>, args.segments, workspace);
   if (args.mode == GradMode::ignore) return;
   MONO_CHECK(args.x && args.g && args.dw, "conv2d_wgrad {}: null operand", p.to_string());
   MONO_CHECK(args.ldg >= p.K, "conv2d_wgrad {}: pitch {} of g must hold {}", p.to_string(),
@@ -201,16 +233,20 @@ void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgr
     case ConvVariant::implicit_gemm:
       if constexpr (!std::is_same_v<T, double>) return implicit_gemm::wgrad<T>(p, args, workspace);
       break;
+    default:
+      if constexpr (!std::is_same_v<T, double>)
+        return conv2d_gpu::wgrad<T>(stream, variant, p, args, workspace);
+      break;
   }
 }
 
-#define MONO_INSTANCE(T)                                                           \
-  template void conv2d_fprop(ConvVariant, const ConvProblem&, const ConvFprop<T>&, \
-                             std::span<std::byte>);                                \
-  template void conv2d_wgrad(ConvVariant, const ConvProblem&, const ConvWgrad<T>&, \
+#define MONO_INSTANCE(T)                                                                   \
+  template void conv2d_fprop(Stream, ConvVariant, const ConvProblem&, const ConvFprop<T>&, \
+                             std::span<std::byte>);                                        \
+  template void conv2d_wgrad(Stream, ConvVariant, const ConvProblem&, const ConvWgrad<T>&, \
                              std::span<std::byte>);
-#define MONO_DGRAD_INSTANCE(T, GradT)                                                     \
-  template void conv2d_dgrad(ConvVariant, const ConvProblem&, const ConvDgrad<T, GradT>&, \
+#define MONO_DGRAD_INSTANCE(T, GradT)                                                             \
+  template void conv2d_dgrad(Stream, ConvVariant, const ConvProblem&, const ConvDgrad<T, GradT>&, \
                              std::span<std::byte>);
 MONO_INSTANCE(float)
 MONO_INSTANCE(bf16)

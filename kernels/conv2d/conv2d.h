@@ -12,6 +12,7 @@
 // Master<T> is what it accumulates in.
 //
 // Memory traffic needed: each operand once. FLOPs: 2*N*P*Q*K*R*S*C for each of the three.
+// On a GPU stream every pointer is to the GPU's memory and `segments` carries gpu_offsets.
 // Vocabulary: CUTLASS Conv2dProblemSize, cuDNN. Source of the fusions: DESIGN section 3.
 #pragma once
 
@@ -20,6 +21,7 @@
 #include <span>
 #include <string>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 
@@ -40,21 +42,29 @@ struct ConvProblem {
 };
 
 enum class ConvVariant {
+  // of the CPU
   reference,      // plain loops, any T: the definition
   onednn,         // oneDNN primitives on packed copies, one thread each; f32, bf16
   implicit_gemm,  // own register-tiled kernels (AVX-512, AVX-512-BF16, AMX), prologue while packing
+  // of the GPU, f32 and bf16
+  naive,              // a thread computes one output at a time, straight from global memory
+  smem_tiled,         // tiles in shared memory, a register tile a thread, FFMA
+  implicit_gemm_mma,  // bf16: cp.async pipeline, prologue in shared memory, tensor cores
+  cudnn,              // cuDNN and passes around it; in no build yet
 };
+inline constexpr int kConvVariants = 7;
 std::string_view name_of(ConvVariant variant);
 
 enum class ConvPass { fprop, dgrad, wgrad };
 
-// Whether this CPU and build can run `variant` for the problem and type.
-bool conv2d_supports(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype);
+// Whether `device` can run `variant` in this build for the problem and type. f64: the CPU only.
+bool conv2d_supports(Device device, ConvVariant variant, ConvPass pass, const ConvProblem& problem,
+                     DType dtype);
 // The variant to run: the quickest supported one, or in f32 one that is nearly as quick and rounds
-// less. A table in the source, made from measurements.
-ConvVariant conv2d_choose(ConvPass pass, const ConvProblem& problem, DType dtype);
-// Scratch that a pass needs, bytes; 64-byte aligned storage is expected. Depends on the number of
-// threads and segments.
+// less. A table in the source, made from measurements. Throws for f64 on a GPU.
+ConvVariant conv2d_choose(Device device, ConvPass pass, const ConvProblem& problem, DType dtype);
+// Scratch that a pass needs on the variant's device, bytes; 64-byte aligned storage is expected (on
+// the GPU 256). Depends on the number of segments and, on the CPU, of threads.
 size_t conv2d_workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem,
                               DType dtype, int segments);
 
@@ -85,8 +95,8 @@ struct ConvFprop {
   Segments segments;             // of the N images; one segment at least
 };
 template <class T>
-void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFprop<T>& args,
-                  std::span<std::byte> workspace);
+void conv2d_fprop(Stream stream, ConvVariant variant, const ConvProblem& problem,
+                  const ConvFprop<T>& args, std::span<std::byte> workspace);
 
 // dgrad: dz = conv_transpose(g, w), g = prologue(dy), then the epilogue writes dx.
 //
@@ -127,8 +137,8 @@ struct ConvDgrad {
   Segments segments;
 };
 template <class T, class GradT>
-void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem, const ConvDgrad<T, GradT>& args,
-                  std::span<std::byte> workspace);
+void conv2d_dgrad(Stream stream, ConvVariant variant, const ConvProblem& problem,
+                  const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace);
 
 // wgrad: dw[k,r,s,c] = sum_{n,p,q} g[n,p,q,k] * z[n,p*stride+r-pad,q*stride+s-pad,c]
 // Reduced over units fixed by the problem, in a fixed order.
@@ -143,7 +153,24 @@ struct ConvWgrad {
   Segments segments;
 };
 template <class T>
+void conv2d_wgrad(Stream stream, ConvVariant variant, const ConvProblem& problem,
+                  const ConvWgrad<T>& args, std::span<std::byte> workspace);
+
+// The same on the CPU.
+template <class T>
+void conv2d_fprop(ConvVariant variant, const ConvProblem& problem, const ConvFprop<T>& args,
+                  std::span<std::byte> workspace) {
+  conv2d_fprop<T>(Stream{}, variant, problem, args, workspace);
+}
+template <class T, class GradT>
+void conv2d_dgrad(ConvVariant variant, const ConvProblem& problem, const ConvDgrad<T, GradT>& args,
+                  std::span<std::byte> workspace) {
+  conv2d_dgrad<T, GradT>(Stream{}, variant, problem, args, workspace);
+}
+template <class T>
 void conv2d_wgrad(ConvVariant variant, const ConvProblem& problem, const ConvWgrad<T>& args,
-                  std::span<std::byte> workspace);
+                  std::span<std::byte> workspace) {
+  conv2d_wgrad<T>(Stream{}, variant, problem, args, workspace);
+}
 
 }  // namespace mono

@@ -361,17 +361,19 @@ double DenseBlockProblem::flops() const {
 bool dense_block_supports(ConvVariant variant, const DenseBlockProblem& problem, DType dtype) {
   bool all = true;
   for_convolutions(problem, [&](const ConvProblem& conv) {
-    for (ConvPass pass : kPasses) all = all && conv2d_supports(variant, pass, conv, dtype);
+    for (ConvPass pass : kPasses)
+      all = all && conv2d_supports(Device::cpu, variant, pass, conv, dtype);
   });
   return all;
 }
 
 ConvVariant dense_block_choose(const DenseBlockProblem& problem, DType dtype) {
   using enum ConvVariant;
-  std::array<double, 3> picked{};  // FLOPs for which the convolutions' own table picks each variant
+  std::array<double, kConvVariants>
+      picked{};  // FLOPs for which the convolutions' own table picks each variant
   for_convolutions(problem, [&](const ConvProblem& conv) {
     for (ConvPass pass : kPasses)
-      picked[static_cast<size_t>(conv2d_choose(pass, conv, dtype))] += conv.flops();
+      picked[static_cast<size_t>(conv2d_choose(Device::cpu, pass, conv, dtype))] += conv.flops();
   });
   const bool prefers_own =
       picked[static_cast<size_t>(implicit_gemm)] > picked[static_cast<size_t>(onednn)];

@@ -25,9 +25,10 @@ ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType 
   const ConvVariant wanted = current == KernelChoice::reference ? ConvVariant::reference
                              : current == KernelChoice::onednn  ? ConvVariant::onednn
                                                                 : ConvVariant::implicit_gemm;
-  if (current != KernelChoice::automatic && conv2d_supports(wanted, pass, problem, dtype))
+  if (current != KernelChoice::automatic &&
+      conv2d_supports(Device::cpu, wanted, pass, problem, dtype))
     return wanted;
-  return conv2d_choose(pass, problem, dtype);
+  return conv2d_choose(Device::cpu, pass, problem, dtype);
 }
 
 MatmulVariant choose_matmul(const MatmulProblem& problem, DType dtype) {

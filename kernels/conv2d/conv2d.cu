@@ -1,0 +1,314 @@
+// Convolution on the GPU: which launches make up a pass, and with what tiles.
+//
+//   fprop   pack the filter; product with y and moments of each tile; merge the moments
+//   dgrad   pack the filter, transposed; g, where it is not dy itself; product with the masked dx
+//           and sums of each tile; merge the sums
+//   wgrad   product of each unit of pixels; merge the units
+#include <algorithm>
+
+#include "kernels/conv2d/conv2d_gpu.h"
+#include "kernels/conv2d/conv2d_naive.cuh"
+
+#include "kernels/base/workspace.h"
+
+namespace mono::conv2d_gpu {
+namespace {
+
+constexpr int ceil_div(int64_t a, int64_t b) {
+  return static_cast<int>((a + b - 1) / b);
+}
+constexpr int round_up(int a, int b) {
+  return (a + b - 1) / b * b;
+}
+template <class T>
+constexpr int kVector = 16 / sizeof(T);  // values in 16 bytes
+
+template <class T>
+bool aligned_to(size_t bytes, const T* base, int ld) {
+  return reinterpret_cast<uintptr_t>(base) % bytes == 0 && ld * sizeof(T) % bytes == 0;
+}
+
+// Rows and columns of a variant's tile of fprop and dgrad.
+struct TileShape {
+  int rows, columns;
+};
+TileShape tile_shape(ConvVariant, const ConvProblem&, ConvPass) {
+  return {kNaiveRows, kNaiveColumns};
+}
+
+// Pixels of a unit of wgrad: enough units for blocks on all multiprocessors of an H100, twice, and
+// no more, since each writes a dw of its own; but at least 256 pixels.
+struct UnitShape {
+  int blocks;  // a unit takes
+  int pixels;
+};
+UnitShape unit_shape(ConvVariant, const ConvProblem& p) {
+  constexpr int kBlocks = 2 * 132, kLeastPixels = 256;
+  UnitShape shape;
+  const int64_t weights = int64_t{p.K} * p.R * p.S * p.C;
+  shape.blocks = ceil_div(weights, kNaiveThreads);
+  const int64_t pixels = int64_t{p.N} * p.P() * p.Q();
+  shape.pixels =
+      round_up(std::max(kLeastPixels, ceil_div(pixels * shape.blocks, kBlocks)), kLeastPixels);
+  return shape;
+}
+
+// The class with most pixels of dgrad is the first; fprop has only one.
+int most_image_pixels(const ConvProblem& p, ConvPass pass) {
+  if (pass == ConvPass::fprop) return p.P() * p.Q();
+  return ceil_div(p.H, p.stride) * ceil_div(p.W, p.stride);
+}
+int classes_of(const ConvProblem& p, ConvPass pass) {
+  return pass == ConvPass::dgrad ? p.stride * p.stride : 1;
+}
+int tiles_of(const Segments& segments, int image_pixels, int tile_pixels) {
+  int tiles = 0;
+  for (int s = 0; s < segments.count; ++s)
+    tiles += ceil_div(int64_t{segments.end(s) - segments.begin(s)} * image_pixels, tile_pixels);
+  return tiles;
+}
+// The most that tiles_of may be for `segments` segments.
+int64_t most_tiles(int N, int segments, int image_pixels, int tile_pixels) {
+  return int64_t{N} * image_pixels / tile_pixels + segments;
+}
+
+template <class T>
+struct Scratch {
+  T* filter = nullptr;
+  T* g = nullptr;           // (N,P,Q,K) at pitch ldg, for callers of dgrad that want none
+  float2* units = nullptr;  // (tiles, columns)
+  float* partial = nullptr;
+  int padded_depth = 0, ldg = 0;
+
+  Scratch(ConvVariant variant, ConvPass pass, const ConvProblem& p, int segments,
+          WorkspaceLayout& work) {
+    if (pass == ConvPass::wgrad) {
+      const int64_t units = most_tiles(p.N, segments, p.P() * p.Q(), unit_shape(variant, p).pixels);
+      partial = work.take<float>(units * p.K * p.R * p.S * p.C);
+      return;
+    }
+    const bool forward = pass == ConvPass::fprop;
+    const int columns = forward ? p.K : p.C;
+    padded_depth = round_up(forward ? p.C : p.K, kVector<T>);
+    filter = work.take<T>(int64_t{columns} * p.R * p.S * padded_depth);
+    const int rows = tile_shape(variant, p, pass).rows;
+    units = work.take<float2>(most_tiles(p.N, segments, most_image_pixels(p, pass), rows) *
+                              classes_of(p, pass) * columns);
+    if (forward) return;
+    ldg = round_up(p.K, kVector<T>);
+    g = work.take<T>(int64_t{p.N} * p.P() * p.Q() * ldg);
+  }
+};
+
+template <class T>
+void pack_filter(Stream stream, const ConvProblem& p, const float* w, bool transposed,
+                 const Scratch<T>& scratch) {
+  const int C = transposed ? p.C : scratch.padded_depth;
+  const int K = transposed ? scratch.padded_depth : p.K;
+  launch<pack_filter_kernel<T>>(
+      stream, {dim3(blocks_for(C, 32), blocks_for(K, 32), p.R * p.S), dim3(32, 8)}, w, p.K,
+      p.R * p.S, p.C, transposed, scratch.padded_depth, scratch.filter);
+}
+
+template <class T, class Epilogue>
+void run_product(Stream stream, ConvVariant, const TileShape& shape, const Product<T>& product,
+                 const Epilogue& epilogue, int tiles) {
+  const int column_tiles = ceil_div(product.columns, shape.columns);
+  const unsigned blocks = static_cast<unsigned>(tiles * product.classes() * column_tiles);
+  launch<naive_kernel<T, Epilogue>>(stream, {blocks, kNaiveThreads}, product, epilogue,
+                                    column_tiles);
+}
+
+dim3 merge_grid(int columns, int segments) {
+  return dim3(blocks_for(columns, 32), segments);
+}
+
+}  // namespace
+
+bool supports(ConvVariant variant, DType dtype) {
+  return variant == ConvVariant::naive && (dtype == DType::f32 || dtype == DType::bf16);
+}
+
+ConvVariant choose(ConvPass, const ConvProblem& p, DType dtype) {
+  if (dtype == DType::f64)
+    fail(ErrorKind::usage, "conv2d {}: f64 runs on the CPU; use --device cpu", p.to_string());
+  return ConvVariant::naive;
+}
+
+size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype,
+                       int segments) {
+  WorkspaceLayout work;
+  if (dtype == DType::bf16)
+    Scratch<bf16>(variant, pass, problem, segments, work);
+  else
+    Scratch<float>(variant, pass, problem, segments, work);
+  return work.used();
+}
+
+template <class T>
+void fprop(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvFprop<T>& args,
+           std::span<std::byte> workspace) {
+  WorkspaceLayout work("conv2d_fprop", workspace);
+  const Scratch<T> scratch(variant, ConvPass::fprop, p, args.segments.count, work);
+  pack_filter(stream, p, args.w, false, scratch);
+
+  const Product<T> product{.source = args.x,
+                           .H = p.H,
+                           .W = p.W,
+                           .ld = p.ldx,
+                           .depth = p.C,
+                           .source_vectors = aligned_to(16, args.x, p.ldx),
+                           .scale = args.prologue.scale,
+                           .shift = args.prologue.shift,
+                           .filter = scratch.filter,
+                           .padded_depth = scratch.padded_depth,
+                           .R = p.R,
+                           .S = p.S,
+                           .stride = p.stride,
+                           .pad = p.pad,
+                           .out_H = p.P(),
+                           .out_W = p.Q(),
+                           .columns = p.K,
+                           .transposed = false,
+                           .offsets = args.segments.gpu_offsets,
+                           .segments = args.segments.count};
+  const StoreOutput<T> epilogue{.y = args.y,
+                                .ld = p.ldy,
+                                .pairs = aligned_to(2 * sizeof(T), args.y, p.ldy),
+                                .units = args.moments.mean ? scratch.units : nullptr};
+  const TileShape shape = tile_shape(variant, p, ConvPass::fprop);
+  const int image_pixels = p.P() * p.Q();
+  run_product(stream, variant, shape, product, epilogue,
+              tiles_of(args.segments, image_pixels, shape.rows));
+  if (args.moments.mean)
+    launch<merge_moments_kernel<T>>(
+        stream, {merge_grid(p.K, args.segments.count), dim3(32, kMergeLanes)}, scratch.units, p.K,
+        args.segments.gpu_offsets, image_pixels, shape.rows, args.moments.mean,
+        args.moments.variance, args.moments.ld);
+}
+
+// g and its pitch: dy itself where the prologue leaves it as it is.
+template <class T>
+struct OutputGradient {
+  const T* g;
+  int ld;
+};
+template <class T, class GradT>
+OutputGradient<T> output_gradient(Stream stream, const ConvProblem& p,
+                                  const ConvDgrad<T, GradT>& args, const Scratch<T>& scratch) {
+  if constexpr (std::is_same_v<T, GradT>)
+    if (!args.a && !args.b && !args.g_out) return {args.dy, args.lddy};
+  T* g = args.g_out ? args.g_out : scratch.g;
+  const int ld = args.g_out ? p.K : scratch.ldg;
+  const int image_pixels = p.P() * p.Q();
+  const int64_t pixels = int64_t{p.N} * image_pixels;
+  launch<gradient_prologue_kernel<T, GradT>>(
+      stream, {blocks_for(pixels * p.K, 256), 256}, pixels, p.K, args.dy, args.lddy, args.y, p.ldy,
+      args.a, args.b, args.c, args.segments.gpu_offsets, image_pixels, g, ld);
+  return {g, ld};
+}
+
+template <class T, class GradT>
+void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
+           const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
+  WorkspaceLayout work("conv2d_dgrad", workspace);
+  const Scratch<T> scratch(variant, ConvPass::dgrad, p, args.segments.count, work);
+  pack_filter(stream, p, args.w, true, scratch);
+  const OutputGradient<T> gradient = output_gradient(stream, p, args, scratch);
+
+  const Product<T> product{.source = gradient.g,
+                           .H = p.P(),
+                           .W = p.Q(),
+                           .ld = gradient.ld,
+                           .depth = p.K,
+                           .source_vectors = aligned_to(16, gradient.g, gradient.ld),
+                           .scale = nullptr,
+                           .shift = nullptr,
+                           .filter = scratch.filter,
+                           .padded_depth = scratch.padded_depth,
+                           .R = p.R,
+                           .S = p.S,
+                           .stride = p.stride,
+                           .pad = p.pad,
+                           .out_H = p.H,
+                           .out_W = p.W,
+                           .columns = p.C,
+                           .transposed = true,
+                           .offsets = args.segments.gpu_offsets,
+                           .segments = args.segments.count};
+  const bool sums = args.sum_dz || args.sum_dzx;
+  const StoreInputGradient<T, GradT> epilogue{
+      .scale = args.mask.scale,
+      .shift = args.mask.shift,
+      .x = args.x,
+      .ldx = p.ldx,
+      .x_pairs = aligned_to(2 * sizeof(T), args.x, p.ldx),
+      .mean = args.sum_dzx ? args.mean : nullptr,
+      .mean_ld = args.mean_ld,
+      .multiply = args.multiply,
+      .dx = args.mode == GradMode::ignore ? nullptr : args.dx,
+      .lddx = args.lddx,
+      .dx_pairs = aligned_to(2 * sizeof(GradT), args.dx, args.lddx),
+      .accumulate = args.mode == GradMode::accumulate,
+      .units = sums ? scratch.units : nullptr};
+  const TileShape shape = tile_shape(variant, p, ConvPass::dgrad);
+  const int most_pixels = most_image_pixels(p, ConvPass::dgrad);
+  run_product(stream, variant, shape, product, epilogue,
+              tiles_of(args.segments, most_pixels, shape.rows));
+  if (sums)
+    launch<merge_sums_kernel<T>>(stream,
+                                 {merge_grid(p.C, args.segments.count), dim3(32, kMergeLanes)},
+                                 scratch.units, p.C, args.segments.gpu_offsets, most_pixels,
+                                 shape.rows, product.classes(), args.sum_dz, args.sum_dzx);
+}
+
+template <class T>
+void wgrad(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvWgrad<T>& args,
+           std::span<std::byte> workspace) {
+  WorkspaceLayout work("conv2d_wgrad", workspace);
+  const Scratch<T> scratch(variant, ConvPass::wgrad, p, args.segments.count, work);
+  const UnitShape shape = unit_shape(variant, p);
+  const int units = tiles_of(args.segments, p.P() * p.Q(), shape.pixels);
+  const WeightGradient<T> gradient{.x = args.x,
+                                   .H = p.H,
+                                   .W = p.W,
+                                   .C = p.C,
+                                   .ldx = p.ldx,
+                                   .x_vectors = aligned_to(16, args.x, p.ldx),
+                                   .scale = args.prologue.scale,
+                                   .shift = args.prologue.shift,
+                                   .g = args.g,
+                                   .P = p.P(),
+                                   .Q = p.Q(),
+                                   .K = p.K,
+                                   .ldg = args.ldg,
+                                   .g_vectors = aligned_to(16, args.g, args.ldg),
+                                   .R = p.R,
+                                   .S = p.S,
+                                   .stride = p.stride,
+                                   .pad = p.pad,
+                                   .offsets = args.segments.gpu_offsets,
+                                   .segments = args.segments.count,
+                                   .unit_pixels = shape.pixels,
+                                   .partial = scratch.partial};
+  launch<naive_wgrad_kernel<T>>(stream, {dim3(shape.blocks, units), kNaiveThreads}, gradient);
+  const int64_t weights = int64_t{p.K} * p.R * p.S * p.C;
+  launch<merge_wgrad_kernel<T>>(stream, {blocks_for(weights, 256), 256}, scratch.partial, units,
+                                weights, args.mode == GradMode::accumulate, args.dw);
+}
+
+#define MONO_INSTANCE(T)                                                            \
+  template void fprop(Stream, ConvVariant, const ConvProblem&, const ConvFprop<T>&, \
+                      std::span<std::byte>);                                        \
+  template void wgrad(Stream, ConvVariant, const ConvProblem&, const ConvWgrad<T>&, \
+                      std::span<std::byte>);
+#define MONO_DGRAD_INSTANCE(T, GradT)                                                      \
+  template void dgrad(Stream, ConvVariant, const ConvProblem&, const ConvDgrad<T, GradT>&, \
+                      std::span<std::byte>);
+MONO_INSTANCE(float)
+MONO_INSTANCE(bf16)
+MONO_DGRAD_INSTANCE(float, float)
+MONO_DGRAD_INSTANCE(bf16, bf16)
+MONO_DGRAD_INSTANCE(bf16, float)
+
+}  // namespace mono::conv2d_gpu
