@@ -25,14 +25,17 @@ std::string_view name_of(MatmulVariant variant) {
       return "smem_tiled";
     case MatmulVariant::mma:
       return "mma";
+    case MatmulVariant::cublaslt:
+      return "cublaslt";
   }
   return "?";
 }
 
-Device device_of(MatmulVariant variant) {
-  const bool cpu = variant == MatmulVariant::reference || variant == MatmulVariant::onednn;
-  return cpu ? Device::cpu : kGpu;
+namespace {
+bool is_of_gpu(MatmulVariant variant) {
+  return variant >= MatmulVariant::naive;
 }
+}  // namespace
 
 MatmulProblem matmul_checked(const MatmulProblem& problem) {
   MatmulProblem p = problem;
@@ -51,7 +54,7 @@ MatmulProblem matmul_checked(const MatmulProblem& problem) {
 void matmul_check_call(Device device, MatmulVariant variant, const MatmulProblem& p, DType compute,
                        bool operands) {
   MONO_CHECK(operands, "matmul {}: null operand", p.to_string());
-  MONO_CHECK(device_of(variant) == device && matmul_supports(variant, p, compute),
+  MONO_CHECK(matmul_supports(device, variant, p, compute),
              "matmul {}: variant {} does not run {} on the {}; ask matmul_choose", p.to_string(),
              name_of(variant), name_of(compute), name_of(device));
 }
@@ -61,8 +64,10 @@ void matmul_fail_types(const MatmulProblem& p, DType compute, DType a, DType b, 
        p.to_string(), name_of(compute), name_of(a), name_of(b), name_of(out));
 }
 
-bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
+bool matmul_supports(Device device, MatmulVariant variant, const MatmulProblem& problem,
+                     DType dtype) {
   const MatmulProblem p = matmul_checked(problem);
+  if (device != (is_of_gpu(variant) ? kGpu : Device::cpu)) return false;
   switch (variant) {
     case MatmulVariant::reference:
     case MatmulVariant::naive:
@@ -73,6 +78,8 @@ bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType 
       return dtype == DType::f32;
     case MatmulVariant::mma:
       return dtype == DType::bf16;
+    case MatmulVariant::cublaslt:
+      return kGpu == Device::cuda && dtype != DType::f64;
   }
   return false;
 }
@@ -82,12 +89,12 @@ MatmulVariant matmul_choose(Device device, const MatmulProblem& problem, DType d
   using enum MatmulVariant;
   if (device != Device::cpu)
     return dtype == DType::bf16 ? mma : dtype == DType::f32 ? smem_tiled : naive;
-  return matmul_supports(onednn, problem, dtype) ? onednn : reference;
+  return matmul_supports(device, onednn, problem, dtype) ? onednn : reference;
 }
 
 size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
   const MatmulProblem p = matmul_checked(problem);
-  if (device_of(variant) != Device::cpu) return matmul_gpu_workspace(variant, p, dtype);
+  if (is_of_gpu(variant)) return matmul_gpu_workspace(variant, p, dtype);
   return variant == MatmulVariant::reference ? matmul_reference_workspace(p, dtype)
                                              : matmul_onednn_workspace(p, dtype);
 }

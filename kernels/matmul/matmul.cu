@@ -5,6 +5,7 @@
 
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/matmul/matmul.h"
+#include "kernels/matmul/matmul_cublaslt.h"
 #include "kernels/matmul/matmul_mma.cuh"
 #include "kernels/matmul/matmul_smem_tiled.cuh"
 
@@ -34,6 +35,7 @@ struct Plan {
 Plan make_plan(MatmulVariant variant, const MatmulProblem& p) {
   constexpr int kBlocks = 256, kLeastTerms = 256, kSlice = 32;
   Plan plan{.k_each = p.K};
+  if (variant == MatmulVariant::cublaslt) return plan;
   if (variant == MatmulVariant::mma) {
     plan.tile = 128;
     if (plan.tiles(p) >= kBlocks / 2) return plan;
@@ -48,20 +50,21 @@ Plan make_plan(MatmulVariant variant, const MatmulProblem& p) {
 }
 
 // Scratch of a variant: sums of the splits, and operands that the tensor cores cannot take as they
-// are.
+// are; the rest is for cuBLASLt.
 struct Scratch {
-  float* partial = nullptr;  // (splits, M, N)
+  float* partial = nullptr;  // (splits, M, N); of cublaslt a result of one split
   bf16 *a = nullptr, *b = nullptr;
   int lda, ldb;
 
-  Scratch(MatmulVariant variant, const MatmulProblem& p, WorkspaceLayout& work) {
+  Scratch(MatmulVariant variant, const MatmulProblem& p, DType dtype, WorkspaceLayout& work) {
     const auto padded = [](int columns) { return (columns + 7) / 8 * 8; };
     lda = padded(p.transpose_a ? p.M : p.K);
     ldb = padded(p.transpose_b ? p.K : p.N);
     if (variant == MatmulVariant::naive) return;
     const int splits = make_plan(variant, p).splits;
-    if (splits > 1) partial = work.take<float>(int64_t{splits} * p.M * p.N);
-    if (variant == MatmulVariant::smem_tiled) return;
+    if (splits > 1 || (variant == MatmulVariant::cublaslt && dtype == DType::bf16))
+      partial = work.take<float>(int64_t{splits} * p.M * p.N);
+    if (dtype == DType::f32) return;
     a = work.take<bf16>(int64_t{p.transpose_a ? p.K : p.M} * lda);
     b = work.take<bf16>(int64_t{p.transpose_b ? p.N : p.K} * ldb);
   }
@@ -104,18 +107,35 @@ void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, 
         stream, {per_element, 256}, p.M, p.N, p.K, args.a, strides_a(p), args.b, strides_b(p), out);
   if constexpr (!std::is_same_v<T, double>) {
     WorkspaceLayout work("matmul", workspace);
-    const Scratch scratch(variant, p, work);
-    const Plan plan = make_plan(variant, p);
-    const MatmulSplit split{plan.splits, plan.k_each, scratch.partial};
-    const dim3 grid(static_cast<unsigned>(plan.tiles(p)), static_cast<unsigned>(plan.splits));
+    const Scratch scratch(variant, p, kDTypeOf<T>, work);
+    const T *a = nullptr, *b = nullptr;
     if constexpr (std::is_same_v<T, float>) {
-      launch<matmul_smem_tiled_kernel>(stream, {grid, SmemTiled::kThreads}, p.M, p.N, p.K, args.a,
-                                       strides_a(p), args.b, strides_b(p), out, split);
+      a = args.a, b = args.b;
     } else {
-      const bf16* a = aligned_operand(stream, p.transpose_a ? p.K : p.M, p.transpose_a ? p.M : p.K,
-                                      args.a, p.lda, scratch.a, scratch.lda);
-      const bf16* b = aligned_operand(stream, p.transpose_b ? p.N : p.K, p.transpose_b ? p.K : p.N,
-                                      args.b, p.ldb, scratch.b, scratch.ldb);
+      a = aligned_operand(stream, p.transpose_a ? p.K : p.M, p.transpose_a ? p.M : p.K, args.a,
+                          p.lda, scratch.a, scratch.lda);
+      b = aligned_operand(stream, p.transpose_b ? p.N : p.K, p.transpose_b ? p.K : p.N, args.b,
+                          p.ldb, scratch.b, scratch.ldb);
+    }
+    const Plan plan = make_plan(variant, p);
+    MatmulSplit split{plan.splits, plan.k_each, scratch.partial};
+    const dim3 grid(static_cast<unsigned>(plan.tiles(p)), static_cast<unsigned>(plan.splits));
+    if (variant == MatmulVariant::cublaslt) {
+      // cuBLASLt adds a bias in the type of the result only.
+      const bool merged = args.bias && std::is_same_v<Out, bf16>;
+      if (!merged) split.partial = nullptr;
+      MatmulProblem product = p;
+      if (merged) product.ldc = p.N;
+      if constexpr (kGpu == Device::cuda)
+        matmul_cublaslt(stream, product,
+                        {a, b, merged ? nullptr : args.bias,
+                         merged ? static_cast<void*>(split.partial) : args.c, kDTypeOf<T>,
+                         merged ? DType::f32 : kDTypeOf<Out>, out.accumulate && !merged},
+                        work.rest());
+    } else if constexpr (std::is_same_v<T, float>) {
+      launch<matmul_smem_tiled_kernel>(stream, {grid, SmemTiled::kThreads}, p.M, p.N, p.K, a,
+                                       strides_a(p), b, strides_b(p), out, split);
+    } else {
       plan.tile == 128 ? launch_mma<128>(stream, p, a, b, out, split, grid)
                        : launch_mma<64>(stream, p, a, b, out, split, grid);
     }
@@ -127,10 +147,10 @@ void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, 
 
 }  // namespace
 
-size_t matmul_gpu_workspace(MatmulVariant variant, const MatmulProblem& problem, DType) {
+size_t matmul_gpu_workspace(MatmulVariant variant, const MatmulProblem& problem, DType dtype) {
   WorkspaceLayout work;
-  Scratch(variant, problem, work);
-  return work.used();
+  Scratch(variant, problem, dtype, work);
+  return work.used() + (variant == MatmulVariant::cublaslt ? kCublasLtWorkspaceBytes : 0);
 }
 
 template <class A, class B, class Out>

@@ -32,11 +32,12 @@ enum class MatmulVariant {
   naive,       // GPU: a thread per element of C, any type
   smem_tiled,  // GPU: tiles in shared memory, fused multiply-adds; f32
   mma,         // GPU: tensor cores, asynchronous copies; bf16
+  cublaslt,    // GPU: the vendor's library, in CUDA builds; f32 (no TF32), bf16
 };
 std::string_view name_of(MatmulVariant variant);
-Device device_of(MatmulVariant variant);  // Device::cpu or kGpu
-// Whether this machine and build can run `variant` for the problem and type.
-bool matmul_supports(MatmulVariant variant, const MatmulProblem& problem, DType dtype);
+// Whether `device` can run `variant` in this build for the problem and type.
+bool matmul_supports(Device device, MatmulVariant variant, const MatmulProblem& problem,
+                     DType dtype);
 // The quickest variant of the device for the problem.
 MatmulVariant matmul_choose(Device device, const MatmulProblem& problem, DType dtype);
 // Scratch, in the memory of the variant's device.

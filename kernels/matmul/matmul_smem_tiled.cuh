@@ -1,9 +1,9 @@
 // Variant `smem_tiled`: f32 matrix product with fused multiply-adds, tiles in shared memory.
 //
 // A block computes a 64x64 tile of C; each of its 64 threads an 8x8 part in registers, which turns
-// 16 loads from shared memory into 64 multiply-adds. The next 16 terms of k travel from global
+// 16 loads from shared memory into 64 multiply-adds. The next 8 terms of k travel from global
 // memory to registers while the current ones are multiplied, and enter the other of two buffers:
-// one barrier per 16 terms. Traffic: A once per 64 columns, B once per 64 rows of C.
+// one barrier per 8 terms. Traffic: A once per 64 columns, B once per 64 rows of C.
 #pragma once
 
 #include "kernels/matmul/matmul.cuh"
@@ -11,7 +11,7 @@
 namespace mono {
 
 struct SmemTiled {
-  static constexpr int kTile = 64, kK = 16, kThreads = 64;
+  static constexpr int kTile = 64, kK = 8, kThreads = 64;
   static constexpr int kPitch = kTile + 4;  // rows of a tile stay 16-byte aligned
   using Buffer = float[2][kK][kPitch];
 };
@@ -57,7 +57,7 @@ class SmemTiledLoader {
 
 // Grid: (tiles, splits). A thread's rows are m0..m0+3 and m0+32..m0+35, its columns likewise: so
 // that a warp reads neighbouring 16 bytes from shared memory.
-__global__ void __launch_bounds__(SmemTiled::kThreads)
+__global__ void __launch_bounds__(SmemTiled::kThreads, 6)
     matmul_smem_tiled_kernel(int M, int N, int K, const float* a, MatmulStrides sa, const float* b,
                              MatmulStrides sb, MatmulOutput<float> out, MatmulSplit split) {
   constexpr int kTile = SmemTiled::kTile, kK = SmemTiled::kK;

@@ -9,7 +9,7 @@ namespace {
 using namespace mono::test;
 
 constexpr MatmulVariant kVariants[] = {MatmulVariant::naive, MatmulVariant::smem_tiled,
-                                       MatmulVariant::mma};
+                                       MatmulVariant::mma, MatmulVariant::cublaslt};
 
 template <class T>
 GpuArray<T> on_gpu(Stream stream, const GuardedArray<T>& values) {
@@ -42,7 +42,7 @@ void check(DType compute, const MatmulCase& test, std::span<const MatmulVariant>
   const GuardedArray<double> truth = oracle<double, double>(test);
   const double plain = relative_error(oracle<Master<Out>, Out>(test), truth);
   for (MatmulVariant variant : variants) {
-    if (!matmul_supports(variant, test.problem, compute)) continue;
+    if (!matmul_supports(kGpu, variant, test.problem, compute)) continue;
     GuardedArray<Out> first(0);
     for_each_schedule([&] {
       SCOPED_TRACE(fmt::format("{} {}: {} {} -> {}, {}", name_of(variant), name_of(compute),
@@ -89,7 +89,7 @@ TEST(MatmulGpu, OperandsOfABf16ProductAreRounded) {
   for_each_schedule([&] {
     for (MatmulVariant variant : kVariants) {
       const MatmulProblem problem{1, 1, 1};
-      if (!matmul_supports(variant, problem, DType::bf16)) continue;
+      if (!matmul_supports(kGpu, variant, problem, DType::bf16)) continue;
       const GpuStream stream;
       const GpuArray<float> x(stream, std::vector<float>{one_and_a_bit}), c(stream, 1);
       const size_t bytes = matmul_workspace_bytes(variant, problem, DType::bf16);

@@ -34,7 +34,7 @@ void check(DType compute, const MatmulCase& test) {
   const GuardedArray<double> truth = oracle<double, double>(test);
   const double plain = relative_error(oracle<Master<Out>, Out>(test), truth);
   for (MatmulVariant variant : {MatmulVariant::reference, MatmulVariant::onednn}) {
-    if (!matmul_supports(variant, test.problem, compute)) continue;
+    if (!matmul_supports(Device::cpu, variant, test.problem, compute)) continue;
     SCOPED_TRACE(fmt::format("{} {}: {} {} -> {}, {}", name_of(variant), name_of(compute),
                              name_of(kDTypeOf<A>), name_of(kDTypeOf<B>), name_of(kDTypeOf<Out>),
                              test.problem.to_string()));
@@ -69,7 +69,7 @@ TEST(Matmul, OperandsOfABf16ProductAreRounded) {
   const float one_and_a_bit = 1.0f + 0x1p-12f;  // 1 in bf16
   for (MatmulVariant variant : {MatmulVariant::reference, MatmulVariant::onednn}) {
     const MatmulProblem problem{1, 1, 1};
-    if (!matmul_supports(variant, problem, DType::bf16)) continue;
+    if (!matmul_supports(Device::cpu, variant, problem, DType::bf16)) continue;
     float c = 0;
     GuardedArray<std::byte> workspace(
         static_cast<int64_t>(matmul_workspace_bytes(variant, problem, DType::bf16)));
