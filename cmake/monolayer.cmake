@@ -4,9 +4,9 @@
 add_library(mono_flags INTERFACE)
 # Two warnings misfire in GCC 12: -Wrestrict on std::string operator+ (bug 105651), and
 # -Wstringop-overflow on what it inlines from fmt.
-target_compile_options(mono_flags INTERFACE -Wall -Wextra -Werror -Wno-restrict
-                       -Wno-stringop-overflow -ffp-contract=off -fno-math-errno
-                       -fstack-protector-strong)
+set(MONO_CXX_FLAGS -Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow -ffp-contract=off
+    -fno-math-errno -fstack-protector-strong)
+target_compile_options(mono_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${MONO_CXX_FLAGS}>)
 target_compile_definitions(mono_flags INTERFACE _GLIBCXX_ASSERTIONS)
 target_link_options(mono_flags INTERFACE -pie -Wl,-z,relro,-z,now)
 if(MONO_SANITIZE)
@@ -15,7 +15,39 @@ if(MONO_SANITIZE)
   target_link_options(mono_flags INTERFACE -fsanitize=${MONO_SANITIZE})
   target_compile_definitions(mono_flags INTERFACE MONO_SANITIZED=1)
 else()
-  target_compile_options(mono_flags INTERFACE -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+  target_compile_options(mono_flags INTERFACE
+                         $<$<COMPILE_LANGUAGE:CXX>:-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2>)
+endif()
+
+# CUDA is compiled for A100 (sm_80) and H100/H200 (sm_90a), with PTX for what comes later. The host
+# compiler's warnings are errors there too; a * b + c is fused only where fma() says so, as on the
+# CPU. cmake/ptxas_log.sh keeps what ptxas says of every kernel beside the object, for
+# tools/ptxas_report.sh, which fails on register spills.
+set(MONO_CUDA OFF CACHE BOOL "build the kernels for CUDA (else for the SIMT emulator)")
+if(MONO_CUDA)
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(NOT CMAKE_CUDA_COMPILER)
+    message(FATAL_ERROR "MONO_CUDA=ON, but there is no CUDA compiler: put nvcc 13 into PATH or set "
+                        "CUDACXX, or use the preset cpu, which needs none")
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES "80-real;90a-real;90-virtual" CACHE STRING "")
+  set(CMAKE_CUDA_RUNTIME_LIBRARY Static)  # one thing less that a machine must have
+  enable_language(CUDA)
+  if(NOT CMAKE_CUDA20_STANDARD_COMPILE_OPTION)  # CMake 3.25 stops at C++17, whatever nvcc can
+    set(CMAKE_CUDA20_STANDARD_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_EXTENSION_COMPILE_OPTION "-std=c++20")
+    set(CMAKE_CUDA20_COMPILE_FEATURES cuda_std_20)
+    list(APPEND CMAKE_CUDA_COMPILE_FEATURES cuda_std_20)
+  endif()
+  set(CMAKE_CUDA_STANDARD 20)
+  set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+  set(CMAKE_CUDA_FLAGS_RELEASE "-O3")
+  set(CMAKE_CUDA_COMPILER_LAUNCHER ${PROJECT_SOURCE_DIR}/cmake/ptxas_log.sh ${CMAKE_CXX_COMPILER_LAUNCHER})
+  find_package(CUDAToolkit REQUIRED)
+  list(JOIN MONO_CXX_FLAGS "," host_flags)
+  target_compile_options(mono_flags INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false
+    "SHELL:-Werror all-warnings" -Xptxas=-v -Xcompiler=${host_flags}>)
 endif()
 
 # The instruction-set levels that one source is compiled for; dispatch is at run time
@@ -59,6 +91,10 @@ function(mono_library name)
                                 COMPILE_OPTIONS "-fno-sanitize=thread;-DMONO_TSAN=1")
   endif()
   add_library(mono_${name} STATIC ${sources} ${kernels})
+  if(MONO_CUDA)
+    target_compile_definitions(mono_${name} PUBLIC MONO_CUDA=1)
+    target_link_libraries(mono_${name} PUBLIC CUDA::cudart_static)
+  endif()
   foreach(level avx2 avx512 avx512bf16 amx)
     foreach(source ${sources})
       if(source MATCHES "_${level}\\.cpp$")
@@ -71,7 +107,7 @@ function(mono_library name)
       add_library(mono_${name}_${level} OBJECT ${multi})
       target_compile_options(mono_${name}_${level} PRIVATE ${MONO_ISA_FLAGS_${level}})
       target_compile_definitions(mono_${name}_${level} PRIVATE MONO_ISA=${level}
-                                 MONO_ISA_${level}=1)
+                                 MONO_ISA_${level}=1 $<$<BOOL:${MONO_CUDA}>:MONO_CUDA=1>)
       target_include_directories(mono_${name}_${level} PRIVATE ${PROJECT_SOURCE_DIR})
       target_link_libraries(mono_${name}_${level} PRIVATE mono_flags)
       target_sources(mono_${name} PRIVATE $<TARGET_OBJECTS:mono_${name}_${level}>)

@@ -3,25 +3,48 @@
 #
 #   tools/test.sh          preset cpu: the optimised build, format, layering, every test
 #   tools/test.sh asan     preset asan: AddressSanitizer and UndefinedBehaviorSanitizer
+#   tools/test.sh cuda     preset cuda: the build for GPUs (needs nvcc, no GPU), no kernel spills
+#                          registers, every test; those that need a GPU say that they were skipped
 #
-# Installs what is missing first (Debian packages, as root or through sudo).
+# Installs what is missing first (Debian packages, as root or through sudo; not CUDA).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 preset=${1:-cpu}
+if [ "$preset" = cuda ]; then
+  PATH=$PATH:/usr/local/cuda/bin
+  if ! command -v nvcc >/dev/null; then
+    echo "tools/test.sh cuda: no nvcc in PATH or /usr/local/cuda/bin; install NVIDIA's CUDA toolkit 13" >&2
+    exit 1
+  fi
+fi
 tools/install_deps.sh
 
 if [ "$preset" = cpu ] && [ -d .git ]; then
   echo "== format"
-  git ls-files '*.cpp' '*.h' | xargs clang-format --dry-run --Werror
+  git ls-files '*.cpp' '*.h' '*.cu' '*.cuh' | xargs clang-format --dry-run --Werror
 fi
 
 echo "== build ($preset)"
 cmake --preset "$preset"
 cmake --build --preset "$preset" -j "$(nproc)"
 
+if [ "$preset" = cuda ]; then
+  echo "== registers and spills"
+  tools/ptxas_report.sh build/cuda
+fi
+
 echo "== tests ($preset)"
 # Leaks: OpenCL, which oneDNN links, keeps memory to the end of the process. Use after return: GCC
 # 12's fake stack is aligned to 32 bytes, too little for AVX-512 locals.
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:detect_stack_use_after_return=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
-ctest --preset "$preset" -j "$(nproc)"
+status=0
+ctest --preset "$preset" -j "$(nproc)" || status=$?
+
+# Why tests were skipped, and how many.
+log=build/$preset/Testing/Temporary/LastTest.log
+if grep -qs ': Skipped$' "$log"; then
+  echo "== skipped ($preset)"
+  grep -A1 ': Skipped$' "$log" | grep -v -e ': Skipped$' -e '^--$' | sort | uniq -c | sort -rn
+fi
+exit $status

@@ -26,6 +26,8 @@
 #ifdef __CUDACC__
 #include <cuda_runtime.h>
 
+#include "kernels/base/gpu_cuda.h"
+
 #define MONO_SHARED(Type, name) __shared__ Type name
 #define MONO_DYNAMIC_SHARED(Type, name)                                \
   extern __shared__ __align__(16) unsigned char mono_dynamic_shared[]; \
@@ -50,14 +52,6 @@ constexpr std::string_view kernel_name() {
   return text.substr(from, to - from);
 }
 
-namespace detail {
-#ifdef __CUDACC__
-// Checks the launch that was just made (gpu_cuda.cpp).
-void after_launch(std::string_view kernel, const LaunchShape& shape, Stream stream);
-void allow_dynamic_shared(std::string_view kernel, const void* function, size_t bytes);
-#endif
-}  // namespace detail
-
 // Enqueues a kernel. Arguments are converted to the kernel's parameter types.
 template <auto Kernel, class... Args>
 void launch(Stream stream, const LaunchShape& shape, Args... args) {
@@ -70,9 +64,10 @@ void launch(Stream stream, const LaunchShape& shape, Args... args) {
     if (shape.dynamic_shared > 48 * 1024)
       detail::allow_dynamic_shared(kernel_name<Kernel>(), reinterpret_cast<const void*>(Kernel),
                                    shape.dynamic_shared);
-    Kernel<<<shape.grid, shape.block, shape.dynamic_shared,
-             static_cast<cudaStream_t>(stream.handle)>>>(static_cast<Params>(args)...);
-    detail::after_launch(kernel_name<Kernel>(), shape, stream);
+    Kernel<<<shape.grid, shape.block, shape.dynamic_shared, cuda_stream(stream)>>>(
+        static_cast<Params>(args)...);
+    detail::after_launch(kernel_name<Kernel>(), shape.grid, shape.block, shape.dynamic_shared,
+                         stream);
 #else
     simt::enqueue_launch(stream, kernel_name<Kernel>(), shape.grid, shape.block,
                          shape.dynamic_shared,

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "kernels/base/gpu.h"
 #include "train/recipe.h"
 #include "train/run_directory.h"
 
@@ -124,7 +125,8 @@ TEST_F(CommandLine, RecipesAndSets) {
   expect(train({"--recipe", smoke, "--set", "optim.lr=-1"}), 2, "out of range");
   expect(train({"--recipe", smoke, "--precision", "f16"}), 2, "'f16' is not one of f32, bf16");
   expect(train({"--recipe", smoke, "--resume", "yes"}), 2, "auto");
-  expect(train({"--recipe", smoke, "--device", "cuda"}), 6, "this build has no CUDA");
+  if (kGpu != Device::cuda || !gpu::properties())
+    expect(train({"--recipe", smoke, "--device", "cuda"}), 6, "no GPU: this ");
   expect(train({"--recipe", smoke, "--device", "emulated"}), 6, "no emulated device");
   expect(train({"--recipe", smoke, "--device", "gpu"}), 2, "auto, cpu, cuda or emulated");
 
@@ -132,6 +134,17 @@ TEST_F(CommandLine, RecipesAndSets) {
   std::ofstream(recipe) << "[optim]\nlr = 0.1\nmomentun = 0.9\n";
   expect(train({"--recipe", recipe}), 2,
          recipe + ":3:1: unknown key 'optim.momentun'; did you mean 'optim.momentum'?");
+}
+
+// A build with CUDA starts without a driver, too.
+TEST_F(CommandLine, WithoutAGpuAutoTrainsOnTheCpu) {
+  std::string why = "this build has no CUDA";
+  if (kGpu == Device::cuda && gpu::properties(&why)) GTEST_SKIP() << "there is a GPU";
+  const Outcome outcome = run({"bench", "--model", "resnet18", "--batch", "2", "--image-size", "32",
+                               "--steps", "2", "--device", "auto"});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.err, AllOf(HasSubstr("device: cpu ("), HasSubstr("no GPU: " + why)));
+  EXPECT_THAT(outcome.out, HasSubstr("images/s"));
 }
 
 TEST_F(CommandLine, DataThatIsNotThere) {
