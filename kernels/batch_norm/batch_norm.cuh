@@ -9,6 +9,7 @@
 // Traffic and bounds: README.md.
 #pragma once
 
+#include "kernels/batch_norm/batch_norm_fold.h"
 #include "kernels/batch_norm/batch_norm_loops.h"
 #include "kernels/simt/pack.cuh"
 
@@ -200,9 +201,10 @@ __global__ void __launch_bounds__(kBatchNormThreads)
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= int64_t{segments} * C) return;
   const int64_t segment = i / C, c = i - segment * C;
-  const M a = static_cast<M>(gamma[c] / sqrt(double{variance[segment * ld + c]} + eps));
-  scale[i] = a;
-  shift[i] = static_cast<M>(beta[c] - double{mean[segment * ld + c]} * a);
+  const ScaleShift<M> folded = batch_norm_fold_one(gamma[c], beta[c], mean[segment * ld + c],
+                                                   variance[segment * ld + c], eps);
+  scale[i] = folded.scale;
+  shift[i] = folded.shift;
 }
 
 // kRows pixels, blockDim.y apart: all loads first, so that they are under way together (y may alias

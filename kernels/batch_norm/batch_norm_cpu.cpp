@@ -6,6 +6,7 @@
 #include "kernels/base/thread_pool.h"
 #include "kernels/base/workspace.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/batch_norm/batch_norm_fold.h"
 #include "kernels/batch_norm/batch_norm_loops.h"
 
 namespace mono {
@@ -147,11 +148,10 @@ void batch_norm_fold(int segments, int C, double eps, const M* gamma, const M* b
   const int64_t row = ld ? ld : C;
   for (int s = 0; s < segments; ++s)
     for (int c = 0; c < C; ++c) {
-      const M a = static_cast<M>(gamma[c] / std::sqrt(double{variance[s * row + c]} + eps));
-      scale[int64_t{s} * C + c] = a;
-      // From the rounded scale: the error of scale * x + shift is then one of xhat, however large
-      // the mean.
-      shift[int64_t{s} * C + c] = static_cast<M>(beta[c] - double{mean[s * row + c]} * a);
+      const ScaleShift<M> folded =
+          batch_norm_fold_one(gamma[c], beta[c], mean[s * row + c], variance[s * row + c], eps);
+      scale[int64_t{s} * C + c] = folded.scale;
+      shift[int64_t{s} * C + c] = folded.shift;
     }
 }
 

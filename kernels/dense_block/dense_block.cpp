@@ -1,5 +1,6 @@
-// The dense block, composed of convolutions with prologues and epilogues. Everything per pixel
-// happens inside them; what is here are tables of (segments, channels).
+// The dense block, composed of convolutions with prologues and epilogues, on either device.
+// Everything per pixel happens inside them; between them are steps on tables of (segments,
+// channels), dense_block_tables.h. On a GPU the whole of it is only enqueued.
 //
 // Backward of layer l, with D the gradient buffer, r = 1 / sigma, n the pixels of a segment, and
 // (A, B) the deferred numbers of each channel of X (dX = D - A - B * xhat):
@@ -19,17 +20,18 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <cstring>
 #include <type_traits>
 
+#include "kernels/base/gpu.h"
 #include "kernels/base/pixel_units.h"
-#include "kernels/base/thread_pool.h"
 #include "kernels/base/workspace.h"
-#include "kernels/batch_norm/batch_norm.h"
-#include "kernels/conv2d/conv2d_rows.h"
+#include "kernels/dense_block/dense_block_tables.h"
 
 namespace mono {
 namespace {
+
+using namespace dense_block_tables;
 
 ConvProblem conv1_of(const DenseBlockProblem& p, int layer) {
   return {.N = p.N,
@@ -134,12 +136,6 @@ void check(const char* operation, const DenseBlockProblem& p, Segments segments,
   check_segments(operation, segments, p.N);
 }
 
-// A (segments, C) table of statistics at a row pitch.
-template <class M>
-struct Statistics {
-  const M *mean, *variance;
-  int ld;
-};
 template <class T, class Args>
 Statistics<Master<T>> statistics1(const DenseBlockProblem& p, const Args& args, int layer) {
   const DenseBlockLayer<T>& l = args.layers[layer];
@@ -147,24 +143,10 @@ Statistics<Master<T>> statistics1(const DenseBlockProblem& p, const Args& args, 
   return {l.mean1, l.variance1, p.C_in(layer)};
 }
 
-// Parameter gradients of a batch norm from the sums of a dgrad's epilogue: segments in order, in
-// double.
 template <class M>
-void parameter_gradients(const DenseBlockProblem& p, Segments segments, int C,
-                         const Statistics<M>& statistics, const M* sum_dz, const M* sum_dzx,
-                         GradMode mode, M* dgamma, M* dbeta) {
-  if (mode == GradMode::ignore) return;
-  for (int c = 0; c < C; ++c) {
-    double gamma = 0, beta = 0;
-    for (int s = 0; s < segments.count; ++s) {
-      const double variance = statistics.variance[int64_t{s} * statistics.ld + c];
-      gamma += sum_dzx[int64_t{s} * C + c] / std::sqrt(variance + p.eps);
-      beta += sum_dz[int64_t{s} * C + c];
-    }
-    const bool add = mode == GradMode::accumulate;
-    if (dgamma) dgamma[c] = static_cast<M>(gamma + (add ? dgamma[c] : M(0)));
-    if (dbeta) dbeta[c] = static_cast<M>(beta + (add ? dbeta[c] : M(0)));
-  }
+Fold<M> fold_of(int C, double eps, const M* gamma, const M* beta, const Statistics<M>& statistics,
+                M* scale, M* shift) {
+  return {C, eps, gamma, beta, statistics, scale, shift};
 }
 
 template <class T>
@@ -172,9 +154,10 @@ class Backward {
   using M = Master<T>;
 
  public:
-  Backward(ConvVariant variant, const DenseBlockProblem& problem, const DenseBlockBackward<T>& args,
-           WorkspaceLayout& workspace)
-      : variant_(variant),
+  Backward(Stream stream, ConvVariant variant, const DenseBlockProblem& problem,
+           const DenseBlockBackward<T>& args, WorkspaceLayout& workspace)
+      : stream_(stream),
+        variant_(variant),
         p_(problem),
         args_(args),
         segments_(args.segments),
@@ -182,43 +165,55 @@ class Backward {
         scratch_(workspace.rest()) {}
 
   void run() {
-    const int64_t deferred = int64_t{segments_.count} * p_.C_total();
-    std::fill_n(buffers_.first, deferred, 0.0);
-    std::fill_n(buffers_.second, deferred, 0.0);
+    const size_t bytes = sizeof(double) * segments_.count * p_.C_total();
+    for (double* numbers : {buffers_.first, buffers_.second})
+      stream_.on_gpu() ? gpu::fill(numbers, 0, bytes, stream_)
+                       : static_cast<void>(std::memset(numbers, 0, bytes));
     for (int layer = p_.layers - 1; layer >= 0; --layer) {
       const Statistics<M> bn1 = statistics1<T>(p_, args_, layer);
       const Statistics<M> bn2 = {args_.layers[layer].mean2, args_.layers[layer].variance2,
                                  p_.bottleneck};
-      fold(layer, bn1, bn2);
+      start(layer, bn1, bn2);
       conv2(layer, bn2);
-      conv1(layer, bn1, bn2);
+      conv1(layer, bn1);
       if (args_.layer_done) args_.layer_done(args_.layer_done_context, layer);
     }
-    finish_input();
+    if (p_.batch_statistics) finish();
   }
 
  private:
-  double pixels(int s) const {
-    return static_cast<double>(segments_.end(s) - segments_.begin(s)) * p_.H * p_.W;
+  Deferred deferred() const { return {buffers_.first, buffers_.second, p_.C_total()}; }
+  DeferredTerms<M> terms(int begin, int C) const {
+    return {begin, C, p_.eps, deferred(), args_.mean, args_.variance, buffers_.b, buffers_.c};
   }
+  SegmentPixels pixels() const {
+    return {stream_.on_gpu() ? segments_.gpu_offsets : segments_.offsets, p_.H, p_.W};
+  }
+  // Whether a later layer has read the layer's slice, and so left deferred terms.
+  bool is_read(int layer) const { return p_.batch_statistics && layer + 1 < p_.layers; }
 
-  void fold(int layer, const Statistics<M>& bn1, const Statistics<M>& bn2) {
+  void start(int layer, const Statistics<M>& bn1, const Statistics<M>& bn2) {
     const DenseBlockLayer<T>& l = args_.layers[layer];
-    batch_norm_fold(segments_.count, p_.C_in(layer), p_.eps, l.gamma1, l.beta1, bn1.mean,
-                    bn1.variance, bn1.ld, buffers_.scale1, buffers_.shift1);
-    batch_norm_fold(segments_.count, p_.bottleneck, p_.eps, l.gamma2, l.beta2, bn2.mean,
-                    bn2.variance, bn2.ld, buffers_.scale2, buffers_.shift2);
+    const StartLayer<M> step{
+        segments_.count,
+        fold_of(p_.C_in(layer), p_.eps, l.gamma1, l.beta1, bn1, buffers_.scale1, buffers_.shift1),
+        fold_of(p_.bottleneck, p_.eps, l.gamma2, l.beta2, bn2, buffers_.scale2, buffers_.shift2),
+        terms(p_.C_in(layer), is_read(layer) ? p_.growth : 0)};
+    for_each_element(stream_, step.elements(), step);
   }
 
-  // u and v of channels [begin, begin + C) of X into buffers b and c, (segments, C).
-  void deferred_terms(int begin, int C) {
-    for (int s = 0; s < segments_.count; ++s)
-      for (int c = 0; c < C; ++c) {
-        const int64_t at = int64_t{s} * p_.C_total() + begin + c;
-        const double u = -buffers_.second[at] / std::sqrt(args_.variance[at] + p_.eps);
-        buffers_.b[int64_t{s} * C + c] = static_cast<M>(u);
-        buffers_.c[int64_t{s} * C + c] = static_cast<M>(-buffers_.first[at] - u * args_.mean[at]);
-      }
+  ParameterGradients<M> gradients(int C, const Statistics<M>& statistics, M* dgamma,
+                                  M* dbeta) const {
+    const bool wanted = args_.grad_mode != GradMode::ignore;
+    return {segments_.count,
+            C,
+            p_.eps,
+            statistics,
+            buffers_.sum_dz,
+            buffers_.sum_dzx,
+            args_.grad_mode == GradMode::accumulate,
+            wanted ? dgamma : nullptr,
+            wanted ? dbeta : nullptr};
   }
 
   void conv2(int layer, const Statistics<M>& bn2) {
@@ -226,14 +221,11 @@ class Backward {
     const DenseBlockGrads<T>& grads = args_.grads[layer];
     const int slice = p_.C_in(layer);
     const ConvProblem conv = conv2_of(p_);
-    const bool affine =
-        p_.batch_statistics && layer + 1 < p_.layers;  // the last slice has no reader
-    if (affine) deferred_terms(slice, p_.growth);
-    conv2d_dgrad<T, M>(variant_, conv,
+    conv2d_dgrad<T, M>(stream_, variant_, conv,
                        {.dy = args_.D + slice,
                         .y = args_.X + slice,
-                        .b = affine ? buffers_.b : nullptr,
-                        .c = affine ? buffers_.c : nullptr,
+                        .b = is_read(layer) ? buffers_.b : nullptr,
+                        .c = is_read(layer) ? buffers_.c : nullptr,
                         .g_out = buffers_.g2,
                         .w = l.w2,
                         .mask = {buffers_.scale2, buffers_.shift2},
@@ -246,7 +238,7 @@ class Backward {
                         .segments = segments_},
                        scratch_);
     if (grads.dw2)
-      conv2d_wgrad<T>(variant_, conv,
+      conv2d_wgrad<T>(stream_, variant_, conv,
                       {.x = l.y1,
                        .prologue = {buffers_.scale2, buffers_.shift2},
                        .g = buffers_.g2,
@@ -255,29 +247,21 @@ class Backward {
                        .mode = args_.grad_mode,
                        .segments = segments_},
                       scratch_);
-    parameter_gradients(p_, segments_, p_.bottleneck, bn2, buffers_.sum_dz, buffers_.sum_dzx,
-                        args_.grad_mode, grads.dgamma2, grads.dbeta2);
+    const FinishNorm2<M> step{gradients(p_.bottleneck, bn2, grads.dgamma2, grads.dbeta2),
+                              p_.batch_statistics,
+                              pixels(),
+                              buffers_.scale2,
+                              buffers_.b,
+                              buffers_.c};
+    for_each_element(stream_, p_.bottleneck, step);
   }
 
-  // The coefficients of bn2's backward: g1 = scale2 * dz2 + (b * y1 + c).
-  void bn2_coefficients(const Statistics<M>& bn2) {
-    for (int s = 0; s < segments_.count; ++s)
-      for (int k = 0; k < p_.bottleneck; ++k) {
-        const int64_t at = int64_t{s} * p_.bottleneck + k;
-        const double scale = buffers_.scale2[at] / pixels(s);
-        const double b = -scale * buffers_.sum_dzx[at] / (bn2.variance[at] + p_.eps);
-        buffers_.b[at] = static_cast<M>(b);
-        buffers_.c[at] = static_cast<M>(-scale * buffers_.sum_dz[at] - b * bn2.mean[at]);
-      }
-  }
-
-  void conv1(int layer, const Statistics<M>& bn1, const Statistics<M>& bn2) {
+  void conv1(int layer, const Statistics<M>& bn1) {
     const DenseBlockLayer<T>& l = args_.layers[layer];
     const DenseBlockGrads<T>& grads = args_.grads[layer];
-    const int C = p_.C_in(layer), C_total = p_.C_total();
+    const int C = p_.C_in(layer);
     const ConvProblem conv = conv1_of(p_, layer);
-    if (p_.batch_statistics) bn2_coefficients(bn2);
-    conv2d_dgrad<T, M>(variant_, conv,
+    conv2d_dgrad<T, M>(stream_, variant_, conv,
                        {.dy = buffers_.dz2,
                         .y = l.y1,
                         .a = buffers_.scale2,
@@ -297,7 +281,7 @@ class Backward {
                         .segments = segments_},
                        scratch_);
     if (grads.dw1)
-      conv2d_wgrad<T>(variant_, conv,
+      conv2d_wgrad<T>(stream_, variant_, conv,
                       {.x = args_.X,
                        .prologue = {buffers_.scale1, buffers_.shift1},
                        .g = buffers_.g1,
@@ -306,42 +290,25 @@ class Backward {
                        .mode = args_.grad_mode,
                        .segments = segments_},
                       scratch_);
-    parameter_gradients(p_, segments_, C, bn1, buffers_.sum_dz, buffers_.sum_dzx, args_.grad_mode,
-                        grads.dgamma1, grads.dbeta1);
-    if (!p_.batch_statistics) return;
-    for (int s = 0; s < segments_.count; ++s)
-      for (int c = 0; c < C; ++c) {
-        const int64_t from = int64_t{s} * C + c, to = int64_t{s} * C_total + c;
-        const double scale = buffers_.scale1[from] / pixels(s);
-        buffers_.first[to] += scale * buffers_.sum_dz[from];
-        buffers_.second[to] +=
-            scale * buffers_.sum_dzx[from] / std::sqrt(args_.variance[to] + p_.eps);
-      }
+    const FinishNorm1<M> step{gradients(C, bn1, grads.dgamma1, grads.dbeta1), p_.batch_statistics,
+                              pixels(), buffers_.scale1, deferred()};
+    for_each_element(stream_, C, step);
   }
 
   // The deferred terms of the block's input: D[:, :C0] += u * x + v.
-  void finish_input() {
-    if (!p_.batch_statistics) return;
-    const int C_total = p_.C_total();
-    deferred_terms(0, p_.C0);
-    const PixelUnits units(segments_, int64_t{p_.H} * p_.W, p_.C0);
-    parallel_for(units.count(), [&](int64_t index, int) {
-      const PixelUnit unit = units.at(index);
-      const int64_t table = int64_t{unit.segment} * p_.C0;
-      M* D = args_.D + unit.begin * C_total;
-      gradient_rows<T, M, M>({.dy = D,
-                              .lddy = C_total,
-                              .y = args_.X + unit.begin * C_total,
-                              .ldy = C_total,
-                              .b = buffers_.b + table,
-                              .c = buffers_.c + table,
-                              .g = D,
-                              .ldg = C_total,
-                              .K = p_.C0},
-                             unit.end - unit.begin);
-    });
+  void finish() {
+    for_each_element(stream_, int64_t{segments_.count} * p_.C0, terms(0, p_.C0));
+    finish_input<T>(stream_, {.C = p_.C0,
+                              .ld = p_.C_total(),
+                              .image_pixels = int64_t{p_.H} * p_.W,
+                              .segments = segments_,
+                              .b = buffers_.b,
+                              .c = buffers_.c,
+                              .x = args_.X,
+                              .D = args_.D});
   }
 
+  const Stream stream_;
   const ConvVariant variant_;
   const DenseBlockProblem& p_;
   const DenseBlockBackward<T>& args_;
@@ -358,27 +325,27 @@ double DenseBlockProblem::flops() const {
   return sum;
 }
 
-bool dense_block_supports(ConvVariant variant, const DenseBlockProblem& problem, DType dtype) {
+bool dense_block_supports(Device device, ConvVariant variant, const DenseBlockProblem& problem,
+                          DType dtype) {
   bool all = true;
   for_convolutions(problem, [&](const ConvProblem& conv) {
-    for (ConvPass pass : kPasses)
-      all = all && conv2d_supports(Device::cpu, variant, pass, conv, dtype);
+    for (ConvPass pass : kPasses) all = all && conv2d_supports(device, variant, pass, conv, dtype);
   });
   return all;
 }
 
-ConvVariant dense_block_choose(const DenseBlockProblem& problem, DType dtype) {
-  using enum ConvVariant;
-  std::array<double, kConvVariants>
-      picked{};  // FLOPs for which the convolutions' own table picks each variant
+ConvVariant dense_block_choose(Device device, const DenseBlockProblem& problem, DType dtype) {
+  std::array<double, kConvVariants> flops{};  // for which the convolutions' own table picks each
   for_convolutions(problem, [&](const ConvProblem& conv) {
     for (ConvPass pass : kPasses)
-      picked[static_cast<size_t>(conv2d_choose(Device::cpu, pass, conv, dtype))] += conv.flops();
+      flops[static_cast<size_t>(conv2d_choose(device, pass, conv, dtype))] += conv.flops();
   });
-  const bool prefers_own =
-      picked[static_cast<size_t>(implicit_gemm)] > picked[static_cast<size_t>(onednn)];
-  if (prefers_own && dense_block_supports(implicit_gemm, problem, dtype)) return implicit_gemm;
-  return dense_block_supports(onednn, problem, dtype) ? onednn : reference;
+  ConvVariant best = device == Device::cpu ? ConvVariant::reference : ConvVariant::naive;
+  for (size_t v = 0; v < flops.size(); ++v)
+    if (flops[v] > flops[static_cast<size_t>(best)] &&
+        dense_block_supports(device, static_cast<ConvVariant>(v), problem, dtype))
+      best = static_cast<ConvVariant>(v);
+  return best;
 }
 
 size_t dense_block_workspace_bytes(ConvVariant variant, const DenseBlockProblem& problem,
@@ -394,21 +361,21 @@ size_t dense_block_workspace_bytes(ConvVariant variant, const DenseBlockProblem&
 }
 
 template <class T>
-void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
+void dense_block_forward(Stream stream, ConvVariant variant, const DenseBlockProblem& problem,
                          const DenseBlockForward<T>& args, std::span<std::byte> workspace) {
   using M = Master<T>;
   const DenseBlockProblem& p = problem;
   check("dense_block_forward", p, args.segments, args.layers, args.X, args.mean && args.variance);
-  const int segments = args.segments.count, C_total = p.C_total();
+  const int64_t segments = args.segments.count;
   WorkspaceLayout memory("dense_block_forward", workspace);
-  const ForwardTables<M> tables(p, segments, memory);
+  const ForwardTables<M> tables(p, args.segments.count, memory);
   for (int layer = 0; layer < p.layers; ++layer) {
     const DenseBlockLayer<T>& l = args.layers[layer];
-    const Statistics<M> bn1 = statistics1<T>(p, args, layer);
-    batch_norm_fold(segments, p.C_in(layer), p.eps, l.gamma1, l.beta1, bn1.mean, bn1.variance,
-                    bn1.ld, tables.scale1, tables.shift1);
+    for_each_element(stream, segments * p.C_in(layer),
+                     fold_of(p.C_in(layer), p.eps, l.gamma1, l.beta1,
+                             statistics1<T>(p, args, layer), tables.scale1, tables.shift1));
     const MomentsOut<T> moments1{l.mean2, l.variance2, p.bottleneck};
-    conv2d_fprop<T>(variant, conv1_of(p, layer),
+    conv2d_fprop<T>(stream, variant, conv1_of(p, layer),
                     {.x = args.X,
                      .w = l.w1,
                      .y = l.y1,
@@ -417,11 +384,13 @@ void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
                      .segments = args.segments},
                     memory.rest());
 
-    batch_norm_fold<M>(segments, p.bottleneck, p.eps, l.gamma2, l.beta2, l.mean2, l.variance2, 0,
-                       tables.scale2, tables.shift2);
+    for_each_element(
+        stream, segments * p.bottleneck,
+        fold_of(p.bottleneck, p.eps, l.gamma2, l.beta2,
+                Statistics<M>{l.mean2, l.variance2, p.bottleneck}, tables.scale2, tables.shift2));
     const int slice = p.C_in(layer);
-    const MomentsOut<T> moments2{args.mean + slice, args.variance + slice, C_total};
-    conv2d_fprop<T>(variant, conv2_of(p),
+    const MomentsOut<T> moments2{args.mean + slice, args.variance + slice, p.C_total()};
+    conv2d_fprop<T>(stream, variant, conv2_of(p),
                     {.x = l.y1,
                      .w = l.w2,
                      .y = args.X + slice,
@@ -433,7 +402,7 @@ void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
 }
 
 template <class T>
-void dense_block_backward(ConvVariant variant, const DenseBlockProblem& problem,
+void dense_block_backward(Stream stream, ConvVariant variant, const DenseBlockProblem& problem,
                           const DenseBlockBackward<T>& args, std::span<std::byte> workspace) {
   check("dense_block_backward", problem, args.segments, args.layers, args.X && args.D,
         args.mean && args.variance);
@@ -441,13 +410,13 @@ void dense_block_backward(ConvVariant variant, const DenseBlockProblem& problem,
              "dense_block_backward: gradients of {} layers for {}", args.grads.size(),
              problem.layers);
   WorkspaceLayout memory("dense_block_backward", workspace);
-  Backward<T>(variant, problem, args, memory).run();
+  Backward<T>(stream, variant, problem, args, memory).run();
 }
 
 #define MONO_INSTANTIATE(T)                                                             \
-  template void dense_block_forward(ConvVariant, const DenseBlockProblem&,              \
+  template void dense_block_forward(Stream, ConvVariant, const DenseBlockProblem&,      \
                                     const DenseBlockForward<T>&, std::span<std::byte>); \
-  template void dense_block_backward(ConvVariant, const DenseBlockProblem&,             \
+  template void dense_block_backward(Stream, ConvVariant, const DenseBlockProblem&,     \
                                      const DenseBlockBackward<T>&, std::span<std::byte>);
 MONO_INSTANTIATE(float)
 MONO_INSTANTIATE(bf16)

@@ -18,6 +18,7 @@
 #include <cstddef>
 #include <span>
 
+#include "kernels/base/device.h"
 #include "kernels/base/dtype.h"
 #include "kernels/base/segments.h"
 #include "kernels/conv2d/conv2d.h"
@@ -92,19 +93,37 @@ struct DenseBlockBackward {
   void* layer_done_context = nullptr;
 };
 
-// Whether a convolution variant runs every convolution of the block, forward and backward.
-bool dense_block_supports(ConvVariant variant, const DenseBlockProblem& problem, DType dtype);
-// The convolution variant that carries the block: implicit_gemm where the convolutions' own table
-// prefers it for more of the block's FLOPs than onednn, else onednn, each if it runs the whole
-// block; else reference.
-ConvVariant dense_block_choose(const DenseBlockProblem& problem, DType dtype);
+// Whether a convolution variant runs every convolution of the block on the device, forward and
+// backward.
+bool dense_block_supports(Device device, ConvVariant variant, const DenseBlockProblem& problem,
+                          DType dtype);
+// The convolution variant that carries the block: of those that run all of it, the one that the
+// convolutions' own table prefers for most of the block's FLOPs; else the definition.
+ConvVariant dense_block_choose(Device device, const DenseBlockProblem& problem, DType dtype);
+// Scratch on the variant's device, bytes.
 size_t dense_block_workspace_bytes(ConvVariant variant, const DenseBlockProblem& problem,
                                    DType dtype, int segments, bool backward);
+
+// On a GPU stream all pointers but `layers` and `grads` themselves are to the GPU's memory,
+// segments carry gpu_offsets, and the calls only enqueue: layer_done then means that all earlier
+// work of the stream leaves the layer's gradients final.
 template <class T>
-void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
+void dense_block_forward(Stream stream, ConvVariant variant, const DenseBlockProblem& problem,
                          const DenseBlockForward<T>& args, std::span<std::byte> workspace);
 template <class T>
-void dense_block_backward(ConvVariant variant, const DenseBlockProblem& problem,
+void dense_block_backward(Stream stream, ConvVariant variant, const DenseBlockProblem& problem,
                           const DenseBlockBackward<T>& args, std::span<std::byte> workspace);
+
+// The same on the CPU.
+template <class T>
+void dense_block_forward(ConvVariant variant, const DenseBlockProblem& problem,
+                         const DenseBlockForward<T>& args, std::span<std::byte> workspace) {
+  dense_block_forward<T>(Stream{}, variant, problem, args, workspace);
+}
+template <class T>
+void dense_block_backward(ConvVariant variant, const DenseBlockProblem& problem,
+                          const DenseBlockBackward<T>& args, std::span<std::byte> workspace) {
+  dense_block_backward<T>(Stream{}, variant, problem, args, workspace);
+}
 
 }  // namespace mono

@@ -21,7 +21,7 @@ ConvVariant choose(const DenseBlockProblem& problem, DType dtype) {
     case KernelChoice::onednn:
       return dtype == DType::f64 ? ConvVariant::reference : ConvVariant::onednn;
     default:
-      return dense_block_choose(problem, dtype);
+      return dense_block_choose(Device::cpu, problem, dtype);
   }
 }
 
