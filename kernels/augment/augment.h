@@ -45,8 +45,14 @@ void augment(const AugmentProblem& problem, const uint8_t* planes, const Augment
 void crop_statistics(const AugmentProblem& problem, const uint8_t* planes,
                      const AugmentImage* images, double* mean, double* std);
 
-// Throws unless every image's crop, element and partner fit the problem. The functions above call
-// it; before those below on a GPU stream the caller does, on its host copy of `images`.
+// What augment normalises with when a plane is standardised by itself (RxRx1, Table 5):
+// mean / 255 and 1 / (std / 255 + 1e-8) of the n planes' crop_statistics.
+void standardisation_tables(int64_t n, const double* mean, const double* std, float* plane_mean,
+                            float* plane_inv_std);
+
+// Throws unless every image's crop, element and partner fit the problem; null images: unless the
+// extents make sense. The functions above call it; before those below on a GPU stream the caller
+// does, on its host copy of `images`.
 void augment_check(const AugmentProblem& problem, const AugmentImage* images);
 
 // The same on the stream's device (a CPU stream: the functions above); every pointer there.
@@ -55,8 +61,6 @@ void augment(Stream stream, const AugmentProblem& problem, const uint8_t* planes
              const AugmentImage* images, const float* mean, const float* inv_std, T* out);
 void crop_statistics(Stream stream, const AugmentProblem& problem, const uint8_t* planes,
                      const AugmentImage* images, double* mean, double* std);
-// What augment normalises with when a plane is standardised by itself (RxRx1, Table 5):
-// mean / 255 and 1 / (std / 255 + 1e-8) of the n planes' crop_statistics.
 void standardisation_tables(Stream stream, int64_t n, const double* mean, const double* std,
                             float* plane_mean, float* plane_inv_std);
 

@@ -2,33 +2,16 @@
 #include <cmath>
 
 #include "kernels/augment/augment.h"
+#include "kernels/augment/source_row.h"
 #include "kernels/base/thread_pool.h"
 
 namespace mono {
-namespace {
 
-// Byte offset, inside a plane, of output pixel (h, 0), and the step to the next column.
-struct SourceRow {
-  int64_t offset, step;
-};
-
-SourceRow source_row(const AugmentProblem& problem, const AugmentImage& image, int h) {
-  const int last = problem.P - 1;
-  const bool horizontal = image.dihedral & 1, vertical = image.dihedral & 2;
-  const bool transpose = image.dihedral & 4;
-  // Undo the flips, which come last: the row, and where column 0 is read.
-  const int row = vertical ? last - h : h;
-  const int column = horizontal ? last : 0, direction = horizontal ? -1 : 1;
-  const int64_t W = problem.W, crop = image.crop_y * W + image.crop_x;
-  if (transpose) return {crop + column * W + row, direction * W};
-  return {crop + row * W + column, direction};
-}
-
-void check(const AugmentProblem& p, const AugmentImage* images) {
+void augment_check(const AugmentProblem& p, const AugmentImage* images) {
   MONO_CHECK(
       p.N >= 0 && p.C >= 1 && p.P >= 1 && p.P <= p.H && p.P <= p.W && (p.ldy == 0 || p.ldy >= p.C),
       "augment: n{} c{} h{}w{} crop {} ldy {}", p.N, p.C, p.H, p.W, p.P, p.ldy);
-  for (int n = 0; n < p.N; ++n) {
+  for (int n = 0; images && n < p.N; ++n) {
     const AugmentImage& i = images[n];
     MONO_CHECK(i.crop_y >= 0 && i.crop_y + p.P <= p.H && i.crop_x >= 0 && i.crop_x + p.P <= p.W,
                "augment: image {}: a crop of {} at ({}, {}) leaves the plane of {} x {}", n, p.P,
@@ -39,13 +22,16 @@ void check(const AugmentProblem& p, const AugmentImage* images) {
   }
 }
 
-}  // namespace
+void check_crop_sums(const AugmentProblem& problem) {
+  MONO_CHECK(problem.P < 4096,
+             "crop_statistics: a crop of {} overflows 64-bit sums; 4095 is the most", problem.P);
+}
 
 template <class T>
 void augment(const AugmentProblem& problem, const uint8_t* planes, const AugmentImage* images,
              const float* mean, const float* inv_std, T* out) {
   using M = Master<T>;
-  check(problem, images);
+  augment_check(problem, images);
   const int C = problem.C, P = problem.P, ldy = problem.ldy ? problem.ldy : C;
   const int64_t plane = int64_t{problem.H} * problem.W;
   parallel_for(int64_t{problem.N} * P, [&](int64_t unit, int) {
@@ -56,8 +42,8 @@ void augment(const AugmentProblem& problem, const uint8_t* planes, const Augment
       const int64_t table = int64_t{of} * C + c;
       return (static_cast<M>(count) / M(255) - M(mean[table])) * M(inv_std[table]);
     };
-    const SourceRow own = source_row(problem, image, h);
-    const SourceRow other = source_row(problem, images[image.partner], h);
+    const SourceRow own = source_row(problem.P, problem.W, image, h);
+    const SourceRow other = source_row(problem.P, problem.W, images[image.partner], h);
     const bool box_row = h >= image.box_y0 && h < image.box_y1;
     const M mix = static_cast<M>(image.mix);
     T* y = out + unit * P * ldy;
@@ -75,9 +61,9 @@ void augment(const AugmentProblem& problem, const uint8_t* planes, const Augment
 
 void crop_statistics(const AugmentProblem& problem, const uint8_t* planes,
                      const AugmentImage* images, double* mean, double* std) {
-  check(problem, images);
+  augment_check(problem, images);
   const int C = problem.C, P = problem.P;
-  MONO_CHECK(P < 4096, "crop_statistics: a crop of {} overflows 64-bit sums; 4095 is the most", P);
+  check_crop_sums(problem);
   parallel_for(int64_t{problem.N} * C, [&](int64_t unit, int) {
     const AugmentImage& image = images[unit / C];
     const uint8_t* row =
@@ -96,6 +82,14 @@ void crop_statistics(const AugmentProblem& problem, const uint8_t* planes,
                                   static_cast<double>(n - 1))
                       : 0.0;
   });
+}
+
+void standardisation_tables(int64_t n, const double* mean, const double* std, float* plane_mean,
+                            float* plane_inv_std) {
+  for (int64_t i = 0; i < n; ++i) {
+    plane_mean[i] = static_cast<float>(mean[i] / 255);
+    plane_inv_std[i] = static_cast<float>(1 / (std[i] / 255 + 1e-8));
+  }
 }
 
 template void augment(const AugmentProblem&, const uint8_t*, const AugmentImage*, const float*,
