@@ -28,6 +28,7 @@ constexpr unsigned kThreadLimit = 1024;
 enum class State : uint8_t { fresh, ready, block_barrier, warp_collective, exited };
 
 struct Thread {
+  Thread() {}  // without touching `copies`
   uint3 index{};
   int linear = 0;
   State state = State::exited;
@@ -40,18 +41,19 @@ struct Thread {
   int lane() const { return linear % 32; }
 };
 
-// Lanes of a warp on their way into one collective.
+// Lanes of a warp on their way into one collective; mask 0: none.
 struct Meeting {
-  const char* kind;
-  Mask mask, arrived = 0;
+  const char* kind = nullptr;
+  Mask mask = 0, arrived = 0;
   int first = 0;  // lane
-  LaneInputs ins{};
-  LaneOutputs outs{};
+  LaneInputs ins;
+  LaneOutputs outs;
 };
 
 struct Warp {
   Mask present = 0, exited = 0;
-  std::vector<Meeting> meetings;
+  std::array<Meeting, 32> meetings;  // in use: the first `used`
+  int used = 0;
 };
 
 struct Engine {
@@ -95,8 +97,9 @@ std::string place() {
 }
 
 const Meeting* meeting_of(const Thread& t) {
-  for (const Meeting& meeting : engine.warps[t.warp()].meetings)
-    if (meeting.arrived >> t.lane() & 1) return &meeting;
+  const Warp& warp = engine.warps[t.warp()];
+  for (int i = 0; i < warp.used; ++i)
+    if (warp.meetings[i].arrived >> t.lane() & 1) return &warp.meetings[i];
   return nullptr;
 }
 
@@ -139,11 +142,7 @@ void run_fibers(void* self);
 // The fiber of a thread; gives one to a thread that begins.
 Fiber& fiber_of(Thread& thread) {
   if (!thread.fiber && race::kChecked) {
-    auto& own = engine.own[engine.set];
-    if (own.size() < kThreadLimit) own.resize(kThreadLimit);
-    auto& fiber = own[static_cast<size_t>(thread.linear)];
-    if (!fiber) fiber = std::make_unique<Fiber>(run_fibers, nullptr);
-    thread.fiber = fiber.get();
+    thread.fiber = engine.own[engine.set][static_cast<size_t>(thread.linear)].get();
   } else if (!thread.fiber) {
     if (engine.idle.empty()) {
       engine.fibers.push_back(std::make_unique<Fiber>(run_fibers, nullptr));
@@ -197,12 +196,12 @@ void end_thread(Thread& t) {
   Warp& warp = engine.warps[t.warp()];
   warp.exited |= 1u << t.lane();
   for (const Meeting& meeting : warp.meetings)
-    if (meeting.mask >> t.lane() & 1)
+    if (meeting.arrived && (meeting.mask >> t.lane() & 1))
       engine.error = fmt::format(
           "{}: the thread ends while lane {} waits for it in {} with mask {:#010x} at {}", place(),
           meeting.first, meeting.kind, meeting.mask,
           text(engine.threads[t.linear - t.lane() + meeting.first].site));
-  if (!t.copies.copies.empty())
+  if (t.copies.issued != t.copies.performed)
     engine.error =
         fmt::format("{}: the thread ends with cp.async copies that nobody waited for", place());
   if (engine.at_barrier > 0 && engine.at_barrier == engine.alive) release_barrier();
@@ -276,12 +275,20 @@ void begin_block() {
     const int lanes = std::min(32, engine.count - w * 32);
     engine.warps[w].present = lanes == 32 ? ~0u : (1u << lanes) - 1;
     engine.warps[w].exited = 0;
-    engine.warps[w].meetings.clear();
+    for (Meeting& meeting : engine.warps[w].meetings) meeting.mask = meeting.arrived = 0;
+    engine.warps[w].used = 0;
   }
   // The sets of fibers that blocks use in turn: more for small blocks, at least two; half of them
   // for every other stream.
   const uint64_t sets = std::clamp(512 / engine.count, 2, 8);
   engine.set = engine.blocks++ % sets + (engine.launch.sync->number % 2 ? 8 : 0);
+  if (race::kChecked) {  // made here, not by the thread before: that would order the two
+    auto& own = engine.own[engine.set];
+    own.resize(kThreadLimit);
+    for (int i = 0; i < engine.count; ++i)
+      if (!own[i]) own[i] = std::make_unique<Fiber>(run_fibers, nullptr);
+  }
+  race::release(engine.launch.sync->threads_begin);
 }
 
 void run_block() {
@@ -340,7 +347,6 @@ std::string run_launch(const Launch& launch) {
   }
   engine.error.clear();
   engine.random = schedule().seed;
-  race::release(launch.sync->threads_begin);
   std::vector<int> blocks;
   put_in_order(blocks, int64_t{grid.x} * grid.y * grid.z);
   put_in_order(engine.order, engine.count);
@@ -456,7 +462,7 @@ AsyncCopies& async_copies(const char* what) {
 }
 
 void warp_collective(const char* kind, Mask mask, const void* in, void* out, LaneOperation op,
-                     Site site, bool aligned) {
+                     Site site, Meet meet) {
   Thread& t = self(kind);
   const int lane = t.lane();
   Warp& warp = engine.warps[t.warp()];
@@ -470,33 +476,43 @@ void warp_collective(const char* kind, Mask mask, const void* in, void* out, Lan
     fault(site, "%s: mask 0x%08x names lane %d, which has ended", kind, mask,
           std::countr_zero(mask & warp.exited));
 
-  auto meeting = std::find_if(warp.meetings.begin(), warp.meetings.end(),
-                              [mask](const Meeting& m) { return m.mask == mask; });
-  if (meeting == warp.meetings.end()) {
-    warp.meetings.push_back({kind, mask, 0, lane, {}, {}});
-    meeting = warp.meetings.end() - 1;
+  Meeting* meeting = nullptr;
+  for (int i = 0; i < warp.used && !meeting; ++i)
+    if (warp.meetings[i].mask == mask) meeting = &warp.meetings[i];
+  if (!meeting) {  // the first free one
+    for (meeting = warp.meetings.data(); meeting->arrived;) ++meeting;
+    warp.used = std::max(warp.used, static_cast<int>(meeting - warp.meetings.data()) + 1);
+    meeting->mask = mask;
+  }
+  if (!meeting->arrived) {
+    meeting->kind = kind;
+    meeting->first = lane;
   } else {
     const Site other = engine.threads[t.linear - lane + meeting->first].site;
     const bool same_kind = meeting->kind == kind || std::strcmp(meeting->kind, kind) == 0;
-    if (!same_kind || (aligned && !same(site, other)))
+    if (!same_kind || (meet == Meet::registers_aligned && !same(site, other)))
       fault(site, "lane %d is in %s while lane %d of the same mask is in %s at %s", lane, kind,
             meeting->first, meeting->kind, text(other).c_str());
   }
   meeting->arrived |= 1u << lane;
   meeting->ins[static_cast<size_t>(lane)] = in;
   meeting->outs[static_cast<size_t>(lane)] = out;
-  race::release(engine.shared.warp_sync(t.warp(), mask, false));
+  void* const arrive = engine.shared.warp_sync(t.warp(), mask, false);
+  void* const leave = engine.shared.warp_sync(t.warp(), mask, true);
+  if (meet == Meet::memory) race::release(arrive);
   if (meeting->arrived != mask) {
     wait_as(t, State::warp_collective);
-    race::acquire(engine.shared.warp_sync(t.warp(), mask, true));
+    if (meet == Meet::memory) race::acquire(leave);
     return;
   }
-  race::acquire(engine.shared.warp_sync(t.warp(), mask, false));
   op(meeting->ins, meeting->outs, mask);
-  race::release(engine.shared.warp_sync(t.warp(), mask, true));
-  warp.meetings.erase(meeting);
+  meeting->arrived = 0;  // the place stays this mask's: it will often come again
   for (Mask others = mask & ~(1u << lane); others; others &= others - 1)
     engine.threads[t.linear - lane + std::countr_zero(others)].state = State::ready;
+  if (meet == Meet::memory) {
+    race::acquire(arrive);
+    race::release(leave);
+  }
 }
 
 }  // namespace mono::simt

@@ -90,13 +90,20 @@ void* shared_object(const void* key, size_t bytes, size_t alignment, Site site);
 void* dynamic_shared_object();
 
 // The lanes of `mask` meet; each brings `in` and a place for its result. The last one to arrive
-// calls op(ins, outs, mask), where ins[lane] is null outside the mask, and all go on. `aligned`:
-// all lanes must come from one place in the source.
+// calls op(ins, outs, mask), which reads and writes only what belongs to lanes of the mask, and all
+// go on. What it exchanges are registers: op is not instrumented, and as in CUDA no memory is
+// ordered but by __syncwarp.
 using LaneInputs = std::array<const void*, 32>;
 using LaneOutputs = std::array<void*, 32>;
 using LaneOperation = void (*)(const LaneInputs&, const LaneOutputs&, Mask);
+enum class Meet {
+  registers,
+  registers_aligned,  // all lanes must come from one place in the source
+  memory              // orders the lanes' accesses to memory
+};
+#define MONO_LANE_OPERATION __attribute__((no_sanitize("thread")))
 void warp_collective(const char* kind, Mask mask, const void* in, void* out, LaneOperation op,
-                     Site site, bool aligned = false);
+                     Site site, Meet meet = Meet::registers);
 int lane_index();
 
 // Stops the launch: an Error(device) with kernel, block, thread and site reaches whoever
@@ -105,7 +112,7 @@ int lane_index();
 
 // cp.async (instructions.cuh).
 void copy_async(void* shared, const void* global, int bytes, int zero_fill_from, Site site);
-void copy_async_commit();
+void copy_async_commit(Site site);
 void copy_async_wait(int pending_groups);
 
 // Whether [p, p + bytes) lies in the running block's shared memory.
@@ -149,7 +156,7 @@ T shuffle(const char* kind, Mask mask, T value, int source, Site site) {
   T out;
   warp_collective(
       kind, mask, &in, &out,
-      [](const LaneInputs& ins, const LaneOutputs& outs, Mask lanes) {
+      [](const LaneInputs& ins, const LaneOutputs& outs, Mask lanes) MONO_LANE_OPERATION {
         for (int lane = 0; lane < 32; ++lane) {
           if (!(lanes >> lane & 1)) continue;
           const auto& mine = *static_cast<const ShuffleInput<T>*>(ins[lane]);
@@ -170,7 +177,7 @@ Out reduce_lanes(const char* kind, Mask mask, In value, Site site, F) {
   Out out;
   warp_collective(
       kind, mask, &value, &out,
-      [](const LaneInputs& ins, const LaneOutputs& outs, Mask lanes) {
+      [](const LaneInputs& ins, const LaneOutputs& outs, Mask lanes) MONO_LANE_OPERATION {
         Out total{};
         bool first = true;
         for (int lane = 0; lane < 32; ++lane)
@@ -212,7 +219,8 @@ inline int __syncthreads_count(int predicate, MONO_SITE_PARAMETERS) {
 inline void __syncwarp(uint32_t mask = 0xffffffffu, MONO_SITE_PARAMETERS) {
   char nothing = 0;
   ::mono::simt::warp_collective(
-      "__syncwarp", mask, &nothing, &nothing, [](const auto&, const auto&, uint32_t) {}, MONO_SITE);
+      "__syncwarp", mask, &nothing, &nothing, [](const auto&, const auto&, uint32_t) {}, MONO_SITE,
+      ::mono::simt::Meet::memory);
 }
 template <class T>
 T __shfl_sync(uint32_t mask, T value, int source, int width = 32, MONO_SITE_PARAMETERS) {

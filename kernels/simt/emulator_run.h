@@ -4,7 +4,6 @@
 
 #include <functional>
 #include <string>
-#include <vector>
 
 #include "kernels/simt/emulator.h"
 
@@ -40,20 +39,20 @@ std::string text(Site site);
 // signal handler.
 bool describe_running_thread(const void* p, char* text, size_t bytes);
 
-// The copies of one thread (cp.async): those since the last commit, and the groups before that.
+// The copies of one thread (cp.async) in two rings, counted from the launch of its block on. No
+// container: its memory would count as the threads' own for ThreadSanitizer.
 struct AsyncCopies {
+  static constexpr uint32_t kCopies = 256, kGroups = 64;  // in flight at most
   struct Copy {
     void* shared;
     const void* global;
     int bytes, valid;
     const void* where;  // program counter
   };
-  std::vector<Copy> copies;       // oldest first
-  std::vector<size_t> group_end;  // in copies
-  void clear() {
-    copies.clear();
-    group_end.clear();
-  }
+  Copy copies[kCopies];
+  uint32_t group_end[kGroups];  // in copies
+  uint32_t issued, performed, committed, waited;
+  void clear() { issued = performed = committed = waited = 0; }
 };
 AsyncCopies& async_copies(const char* what);  // of the running thread
 

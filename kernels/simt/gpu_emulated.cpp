@@ -100,8 +100,12 @@ void run_until(Queue& queue, uint64_t position) {
   }
 }
 
-void enqueue(Queue& queue, Work work) {
+void throw_remembered() {
   if (!remembered.empty()) fail(ErrorKind::device, "{}", std::exchange(remembered, {}));
+}
+
+void enqueue(Queue& queue, Work work) {
+  throw_remembered();
   if (queue.capture) {
     queue.capture->push_back(std::move(work));
     return;
@@ -128,10 +132,14 @@ void remember_errors(F&& f) noexcept {
   }
 }
 
-void wait_on_host(Queue& queue, uint64_t position, void* sync) {
-  run_until(queue, position);
-  race::acquire(sync);
-  if (!remembered.empty()) fail(ErrorKind::device, "{}", std::exchange(remembered, {}));
+// Everything that the queue was given runs, and the host goes on after it.
+void finish(Queue& queue) {
+  run_until(queue, queue.enqueued);
+  {
+    const OnStream on(queue);
+    race::release(queue.sync.done);
+  }
+  race::acquire(queue.sync.done);
 }
 
 }  // namespace
@@ -150,6 +158,8 @@ void* allocate(size_t bytes) {
 }
 void release(void* block) noexcept {
   const std::lock_guard lock(mutex);
+  for (auto& [id, queue] : queues)  // as cudaFree, which waits for the device
+    remember_errors([&] { finish(*queue); });
   memory::release(block);
 }
 
@@ -202,12 +212,8 @@ void synchronize(Stream stream) {
   Queue& queue = queue_of(stream);
   if (queue.capture)
     fail(ErrorKind::device, "emulated GPU: the host waits for a stream that is being captured");
-  run_until(queue, queue.enqueued);
-  {
-    const OnStream on(queue);
-    race::release(queue.sync.done);
-  }
-  wait_on_host(queue, queue.enqueued, queue.sync.done);
+  finish(queue);
+  throw_remembered();
 }
 
 Event create_event() {
@@ -250,7 +256,10 @@ void synchronize(Event event) {
   if (state.captured)
     fail(ErrorKind::device, "emulated GPU: the host waits for an event of a capture");
   const auto queue = queues.find(state.queue);
-  if (queue != queues.end()) wait_on_host(*queue->second, state.position, state.sync);
+  if (queue == queues.end()) return;
+  run_until(*queue->second, state.position);
+  if (state.sync) race::acquire(state.sync);
+  throw_remembered();
 }
 
 // --- Graphs --------------------------------------------------------------------------------------

@@ -42,7 +42,6 @@ struct LdmatrixInput {
   int matrices;
   bool transposed;
   Site site;
-  const void* where;  // program counter
 };
 
 void load_matrices(const LaneInputs& ins, const LaneOutputs&, Mask) {
@@ -57,7 +56,6 @@ void load_matrices(const LaneInputs& ins, const LaneOutputs&, Mask) {
       if (!is_shared(in.row, 16))
         fault(in.site, "ldmatrix: the row of lane %d at %p is not in shared memory", 8 * m + row,
               in.row);
-      race::read(in.row, 16, in.where);
       std::memcpy(matrix[row], in.row, 16);
     }
     for (int lane = 0; lane < 32; ++lane) {
@@ -82,9 +80,10 @@ void perform(const AsyncCopies::Copy& copy) {
 
 void ldmatrix(const char* kind, uint32_t* r, int matrices, bool transposed, const void* row,
               Site site) {
-  const LdmatrixInput in{row, r, matrices, transposed, site, __builtin_return_address(0)};
+  const LdmatrixInput in{row, r, matrices, transposed, site};
+  if (lane_index() < 8 * matrices) race::read(row, 16, __builtin_return_address(0));
   char nothing = 0;
-  warp_collective(kind, 0xffffffffu, &in, &nothing, load_matrices, site, true);
+  warp_collective(kind, 0xffffffffu, &in, &nothing, load_matrices, site, Meet::registers_aligned);
 }
 
 void copy_async(void* shared, const void* global, int bytes, int valid, Site site) {
@@ -95,26 +94,27 @@ void copy_async(void* shared, const void* global, int bytes, int valid, Site sit
           shared, global);
   if (valid < 0 || valid > bytes) fault(site, "cp.async of %d bytes, %d valid", bytes, valid);
   if (!is_shared(shared, size)) fault(site, "cp.async: %p is not in shared memory", shared);
-  own.copies.push_back({shared, global, bytes, valid, __builtin_return_address(0)});
-  if (schedule().copies_at_issue) perform(own.copies.back());
+  if (own.issued - own.performed == AsyncCopies::kCopies)
+    fault(site, "cp.async: more than %u copies of a thread in flight", AsyncCopies::kCopies);
+  AsyncCopies::Copy& copy = own.copies[own.issued++ % AsyncCopies::kCopies];
+  copy = {shared, global, bytes, valid, __builtin_return_address(0)};
+  if (schedule().copies_at_issue) perform(copy);
 }
 
-void copy_async_commit() {
+void copy_async_commit(Site site) {
   AsyncCopies& own = async_copies("cp.async.commit_group");
-  own.group_end.push_back(own.copies.size());
+  if (own.committed - own.waited == AsyncCopies::kGroups)
+    fault(site, "cp.async: more than %u groups of a thread in flight", AsyncCopies::kGroups);
+  own.group_end[own.committed++ % AsyncCopies::kGroups] = own.issued;
 }
 
 void copy_async_wait(int pending_groups) {
   AsyncCopies& own = async_copies("cp.async.wait_group");
-  if (own.group_end.size() <= static_cast<size_t>(pending_groups)) return;
-  const size_t groups = own.group_end.size() - static_cast<size_t>(pending_groups);
-  const size_t copies = own.group_end[groups - 1];
-  if (!schedule().copies_at_issue)
-    for (size_t i = 0; i < copies; ++i) perform(own.copies[i]);
-  own.copies.erase(own.copies.begin(), own.copies.begin() + static_cast<ptrdiff_t>(copies));
-  own.group_end.erase(own.group_end.begin(),
-                      own.group_end.begin() + static_cast<ptrdiff_t>(groups));
-  for (size_t& end : own.group_end) end -= copies;
+  while (own.committed - own.waited > static_cast<uint32_t>(pending_groups)) {
+    const uint32_t end = own.group_end[own.waited++ % AsyncCopies::kGroups];
+    for (; own.performed != end; ++own.performed)
+      if (!schedule().copies_at_issue) perform(own.copies[own.performed % AsyncCopies::kCopies]);
+  }
 }
 
 }  // namespace mono::simt

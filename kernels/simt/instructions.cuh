@@ -128,7 +128,7 @@ inline void mma_m16n8k16_bf16(float (&d)[4], const uint32_t (&a)[4], const uint3
                               MONO_SITE_PARAMETERS) {
   const simt::MmaInput in{{d[0], d[1], d[2], d[3]}, {a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
   simt::warp_collective("mma_m16n8k16_bf16", 0xffffffffu, &in, d, simt::mma_m16n8k16_bf16,
-                        MONO_SITE, true);
+                        MONO_SITE, simt::Meet::registers_aligned);
 }
 inline void ldmatrix_x4(uint32_t (&r)[4], const void* row, MONO_SITE_PARAMETERS) {
   simt::ldmatrix("ldmatrix_x4", r, 4, false, row, MONO_SITE);
@@ -147,8 +147,8 @@ void cp_async(void* shared, const void* global, int valid = Bytes, MONO_SITE_PAR
   static_assert(Bytes == 4 || Bytes == 8 || Bytes == 16);
   simt::copy_async(shared, global, Bytes, valid, MONO_SITE);
 }
-inline void cp_async_commit() {
-  simt::copy_async_commit();
+inline void cp_async_commit(MONO_SITE_PARAMETERS) {
+  simt::copy_async_commit(MONO_SITE);
 }
 template <int Pending>
 void cp_async_wait() {

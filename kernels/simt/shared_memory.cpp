@@ -14,22 +14,25 @@ constexpr unsigned char kPoison = 0xff;  // NaN in bf16, f32 and f64
 }  // namespace
 
 void SharedMemory::begin_block(size_t dynamic_bytes) {
+  static_assert((2 + 32 * kWarpSyncs) * sizeof(Sync) <= kSyncBytes);
   if (race::kChecked && memory_) {
-    munmap(memory_, kBytes);
+    munmap(memory_, bytes_);
     memory_ = nullptr;
   }
-  if (!memory_) {
-    void* p = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (!memory_) {  // addresses for ThreadSanitizer, then the objects
+    bytes_ = (kSyncBytes + kStaticBytes + (race::kChecked ? dynamic_bytes : kLimit) + 4095) &
+             ~size_t{4095};
+    void* p = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     MONO_CHECK(p != MAP_FAILED, "no memory for the emulator's shared memory");
+    sync_ = static_cast<Sync*>(p);
     memory_ = static_cast<char*>(p);
-    poison(memory_, kBytes);
+    poison(memory_, bytes_);
+    objects_.reserve(kObjects);
+  } else {
+    for (const Object& object : objects_) poison(memory_ + object.offset, object.bytes);
   }
-  for (const Object& object : objects_) poison(memory_ + object.offset, object.bytes);
   objects_.clear();
-  // Behind all objects: two addresses for barriers, then those of the warps.
-  sync_ = reinterpret_cast<Sync*>(memory_ + kLimit + kLimit / 2);
-  static_assert(kLimit + kLimit / 2 + (2 + 32 * kWarpSyncs) * sizeof(Sync) <= kBytes);
-  used_ = static_bytes_ = 0;
+  used_ = kSyncBytes;
   dynamic_ = nullptr;
   if (dynamic_bytes > 0) dynamic_ = take(&dynamic_, dynamic_bytes, 128, {"dynamic", 0});
   static_bytes_ = 0;
@@ -42,6 +45,7 @@ char* SharedMemory::find(const void* key) const {
 }
 
 char* SharedMemory::take(const void* key, size_t bytes, size_t alignment, Site site) {
+  if (objects_.size() == kObjects) fault(site, "more than %zu objects in shared memory", kObjects);
   const size_t offset = (used_ + kFence + alignment - 1) / alignment * alignment;
   objects_.push_back({key, site, offset, bytes});
 #if defined(MONO_ASAN)
@@ -77,7 +81,7 @@ std::string SharedMemory::broken_fence() const {
       if (static_cast<unsigned char>(memory_[i]) != kPoison) return true;
     return false;
   };
-  size_t end = 0;
+  size_t end = kSyncBytes;
   for (const Object& object : objects_) {
     if (broken(end, object.offset))
       return fmt::format("something wrote before the {} bytes of shared memory of {}", object.bytes,

@@ -36,7 +36,8 @@ class SharedMemory {
   void* warp_sync(int warp, Mask mask, bool out);
 
  private:
-  static constexpr size_t kBytes = 512 * 1024, kFence = 64, kWarpSyncs = 64;
+  static constexpr size_t kFence = 64, kObjects = 64, kWarpSyncs = 64;
+  static constexpr size_t kSyncBytes = 32 * 1024, kStaticBytes = 2 * kStaticLimit;  // with fences
   struct Object {
     const void* key;
     Site site;
@@ -47,6 +48,7 @@ class SharedMemory {
   };
 
   char* memory_ = nullptr;
+  size_t bytes_ = 0;
   Sync* sync_ = nullptr;
   char* dynamic_ = nullptr;
   size_t used_ = 0, static_bytes_ = 0;

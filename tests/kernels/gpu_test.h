@@ -76,7 +76,8 @@ class GpuArray {
   T* data_ = nullptr;
 };
 
-// Runs f under every schedule of the emulator (only that of MONO_SIMT_SCHEDULE where it is set); on
+// Runs f under every schedule of the emulator (under ThreadSanitizer, which needs no particular
+// order, two of them; only that of MONO_SIMT_SCHEDULE where it is set); on
 // a GPU once; without one not at all.
 template <class F>
 void for_each_schedule(F&& f) {
@@ -88,6 +89,9 @@ void for_each_schedule(F&& f) {
   if (std::getenv("MONO_SIMT_SCHEDULE")) return f();
   const simt::Schedule before = simt::schedule();
   for (const simt::Schedule& schedule : simt::test_schedules()) {
+#if defined(__SANITIZE_THREAD__)
+    if (!schedule.streams_late || schedule.name == std::string_view("seed1")) continue;
+#endif
     SCOPED_TRACE(std::string("schedule ") + schedule.name);
     simt::set_schedule(schedule);
     f();
