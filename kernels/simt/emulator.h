@@ -121,6 +121,14 @@ bool is_shared(const void* p, size_t bytes);
 void enqueue_launch(Stream stream, std::string_view kernel, dim3 grid, dim3 block,
                     size_t dynamic_shared, std::function<void()> body);
 
+// A pointer that a kernel is given is null or points to device memory; else Error(device). What
+// lies in structs is not seen.
+void check_pointer(std::string_view kernel, int argument, const void* p);
+template <class T>
+void check_argument(std::string_view kernel, int argument, const T& value) {
+  if constexpr (std::is_pointer_v<T>) check_pointer(kernel, argument, value);
+}
+
 // --- The schedule --------------------------------------------------------------------------------
 
 // In which of the orders that CUDA allows things happen. Every kernel test runs under all of

@@ -289,6 +289,12 @@ void destroy_graph(Graph graph) noexcept {
 
 namespace mono::simt {
 
+void check_pointer(std::string_view kernel, int argument, const void* p) {
+  if (p && !device_memory::contains(p))
+    fail(ErrorKind::device, "emulated GPU: kernel {}: its argument {} points to host memory",
+         kernel, argument);
+}
+
 void enqueue_launch(Stream stream, std::string_view kernel, dim3 grid, dim3 block,
                     size_t dynamic_shared, std::function<void()> body) {
   StreamSync* const sync = &gpu::queue_of(stream).sync;

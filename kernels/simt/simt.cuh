@@ -69,6 +69,8 @@ void launch(Stream stream, const LaunchShape& shape, Args... args) {
     detail::after_launch(kernel_name<Kernel>(), shape.grid, shape.block, shape.dynamic_shared,
                          stream);
 #else
+    int argument = 0;
+    (simt::check_argument(kernel_name<Kernel>(), argument++, static_cast<Params>(args)), ...);
     simt::enqueue_launch(stream, kernel_name<Kernel>(), shape.grid, shape.block,
                          shape.dynamic_shared,
                          [bound = std::tuple<Params...>(static_cast<Params>(args)...)] {
