@@ -7,7 +7,9 @@
 #include <algorithm>
 
 #include "kernels/conv2d/conv2d_gpu.h"
+#include "kernels/conv2d/conv2d_implicit_gemm_mma.cuh"
 #include "kernels/conv2d/conv2d_naive.cuh"
+#include "kernels/conv2d/conv2d_smem_tiled.cuh"
 
 #include "kernels/base/workspace.h"
 
@@ -21,9 +23,6 @@ constexpr int round_up(int a, int b) {
   return (a + b - 1) / b * b;
 }
 template <class T>
-constexpr int kVector = 16 / sizeof(T);  // values in 16 bytes
-
-template <class T>
 bool aligned_to(size_t bytes, const T* base, int ld) {
   return reinterpret_cast<uintptr_t>(base) % bytes == 0 && ld * sizeof(T) % bytes == 0;
 }
@@ -32,24 +31,48 @@ bool aligned_to(size_t bytes, const T* base, int ld) {
 struct TileShape {
   int rows, columns;
 };
-TileShape tile_shape(ConvVariant, const ConvProblem&, ConvPass) {
-  return {kNaiveRows, kNaiveColumns};
+constexpr int kMultiprocessors = 132;  // of an H100: what grids should fill
+
+// implicit_gemm_mma: of the tiles with 128 rows, the one that reads and pads least, taking a tile
+// to cost as much as columns + 32 (its columns, and reading the pixels again); 64 x 64 where those
+// would leave multiprocessors idle. Assumed, not measured.
+TileShape mma_tile_shape(int64_t pixels, int columns) {
+  int best = 0, least = 0;
+  for (int width : {128, 96, 64, 48}) {
+    const int cost = ceil_div(columns, width) * (width + 32);
+    if (best == 0 || cost < least) best = width, least = cost;
+  }
+  const bool fills = int64_t{ceil_div(pixels, 128)} * ceil_div(columns, best) >= kMultiprocessors;
+  return fills ? TileShape{128, best} : TileShape{64, 64};
 }
 
-// Pixels of a unit of wgrad: enough units for blocks on all multiprocessors of an H100, twice, and
-// no more, since each writes a dw of its own; but at least 256 pixels.
+TileShape tile_shape(ConvVariant variant, const ConvProblem& p, ConvPass pass) {
+  if (variant == ConvVariant::naive) return {kNaiveRows, kNaiveColumns};
+  if (variant == ConvVariant::smem_tiled) return {SmemTile::kRows, SmemTile::kColumns};
+  return pass == ConvPass::fprop ? mma_tile_shape(int64_t{p.N} * p.P() * p.Q(), p.K)
+                                 : mma_tile_shape(int64_t{p.N} * p.H * p.W, p.C);
+}
+
+// wgrad: blocks that a unit of pixels takes, and its pixels: enough units for two blocks on every
+// multiprocessor and no more, since each writes a dw of its own; but at least 256 pixels.
 struct UnitShape {
-  int blocks;  // a unit takes
-  int pixels;
+  int blocks, column_tiles, pixels;
 };
-UnitShape unit_shape(ConvVariant, const ConvProblem& p) {
-  constexpr int kBlocks = 2 * 132, kLeastPixels = 256;
-  UnitShape shape;
-  const int64_t weights = int64_t{p.K} * p.R * p.S * p.C;
-  shape.blocks = ceil_div(weights, kNaiveThreads);
+UnitShape unit_shape(ConvVariant variant, const ConvProblem& p, DType dtype) {
+  constexpr int kLeastPixels = 256;
+  UnitShape shape{};
+  if (variant == ConvVariant::naive) {
+    shape.blocks = ceil_div(int64_t{p.K} * p.R * p.S * p.C, kNaiveThreads);
+  } else {
+    const bool mma = variant == ConvVariant::implicit_gemm_mma;
+    const int columns = p.R * p.S * round_up(p.C, dtype == DType::bf16 ? 8 : 4);
+    shape.column_tiles = ceil_div(columns, mma ? MmaWgradTile::kColumns : SmemWgradTile::kColumns);
+    shape.blocks =
+        shape.column_tiles * ceil_div(p.K, mma ? MmaWgradTile::kRows : SmemWgradTile::kRows);
+  }
   const int64_t pixels = int64_t{p.N} * p.P() * p.Q();
-  shape.pixels =
-      round_up(std::max(kLeastPixels, ceil_div(pixels * shape.blocks, kBlocks)), kLeastPixels);
+  const int wanted = ceil_div(pixels * shape.blocks, 2 * kMultiprocessors);
+  shape.pixels = round_up(std::max(kLeastPixels, wanted), kLeastPixels);
   return shape;
 }
 
@@ -83,7 +106,8 @@ struct Scratch {
   Scratch(ConvVariant variant, ConvPass pass, const ConvProblem& p, int segments,
           WorkspaceLayout& work) {
     if (pass == ConvPass::wgrad) {
-      const int64_t units = most_tiles(p.N, segments, p.P() * p.Q(), unit_shape(variant, p).pixels);
+      const int64_t units =
+          most_tiles(p.N, segments, p.P() * p.Q(), unit_shape(variant, p, kDTypeOf<T>).pixels);
       partial = work.take<float>(units * p.K * p.R * p.S * p.C);
       return;
     }
@@ -110,13 +134,37 @@ void pack_filter(Stream stream, const ConvProblem& p, const float* w, bool trans
       p.R * p.S, p.C, transposed, scratch.padded_depth, scratch.filter);
 }
 
+template <class Shape, class Epilogue>
+void run_mma(Stream stream, unsigned blocks, const Product<bf16>& product, const Epilogue& epilogue,
+             int column_tiles) {
+  launch<implicit_gemm_mma_kernel<Shape, Epilogue>>(
+      stream, {blocks, Shape::kThreads, Shape::kSharedBytes}, product, epilogue, column_tiles);
+}
+
 template <class T, class Epilogue>
-void run_product(Stream stream, ConvVariant, const TileShape& shape, const Product<T>& product,
-                 const Epilogue& epilogue, int tiles) {
+void run_product(Stream stream, ConvVariant variant, const TileShape& shape,
+                 const Product<T>& product, const Epilogue& epilogue, int tiles) {
   const int column_tiles = ceil_div(product.columns, shape.columns);
   const unsigned blocks = static_cast<unsigned>(tiles * product.classes() * column_tiles);
-  launch<naive_kernel<T, Epilogue>>(stream, {blocks, kNaiveThreads}, product, epilogue,
-                                    column_tiles);
+  if (variant == ConvVariant::naive) {
+    launch<naive_kernel<T, Epilogue>>(stream, {blocks, kNaiveThreads}, product, epilogue,
+                                      column_tiles);
+  } else if (variant == ConvVariant::smem_tiled) {
+    launch<smem_tiled_kernel<T, Epilogue>>(
+        stream, {blocks, SmemTile::kThreads, sizeof(float) * SmemTile::kSharedFloats}, product,
+        epilogue, column_tiles);
+  } else if constexpr (std::is_same_v<T, bf16>) {
+    if (shape.rows == 64)
+      run_mma<MmaTile<64, 64, 32, 32>>(stream, blocks, product, epilogue, column_tiles);
+    else if (shape.columns == 48)
+      run_mma<MmaTile<128, 48, 32, 48>>(stream, blocks, product, epilogue, column_tiles);
+    else if (shape.columns == 64)
+      run_mma<MmaTile<128, 64, 64, 32>>(stream, blocks, product, epilogue, column_tiles);
+    else if (shape.columns == 96)
+      run_mma<MmaTile<128, 96, 64, 48>>(stream, blocks, product, epilogue, column_tiles);
+    else
+      run_mma<MmaTile<128, 128, 64, 64>>(stream, blocks, product, epilogue, column_tiles);
+  }
 }
 
 dim3 merge_grid(int columns, int segments) {
@@ -126,13 +174,22 @@ dim3 merge_grid(int columns, int segments) {
 }  // namespace
 
 bool supports(ConvVariant variant, DType dtype) {
-  return variant == ConvVariant::naive && (dtype == DType::f32 || dtype == DType::bf16);
+  switch (variant) {
+    case ConvVariant::naive:
+    case ConvVariant::smem_tiled:
+      return dtype == DType::f32 || dtype == DType::bf16;
+    case ConvVariant::implicit_gemm_mma:
+      return dtype == DType::bf16;
+    default:
+      return false;
+  }
 }
 
+// Assumed until measured: tensor cores wherever they take the type, else shared memory.
 ConvVariant choose(ConvPass, const ConvProblem& p, DType dtype) {
   if (dtype == DType::f64)
     fail(ErrorKind::usage, "conv2d {}: f64 runs on the CPU; use --device cpu", p.to_string());
-  return ConvVariant::naive;
+  return dtype == DType::bf16 ? ConvVariant::implicit_gemm_mma : ConvVariant::smem_tiled;
 }
 
 size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype,
@@ -267,7 +324,7 @@ void wgrad(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvW
            std::span<std::byte> workspace) {
   WorkspaceLayout work("conv2d_wgrad", workspace);
   const Scratch<T> scratch(variant, ConvPass::wgrad, p, args.segments.count, work);
-  const UnitShape shape = unit_shape(variant, p);
+  const UnitShape shape = unit_shape(variant, p, kDTypeOf<T>);
   const int units = tiles_of(args.segments, p.P() * p.Q(), shape.pixels);
   const WeightGradient<T> gradient{.x = args.x,
                                    .H = p.H,
@@ -291,8 +348,16 @@ void wgrad(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvW
                                    .segments = args.segments.count,
                                    .unit_pixels = shape.pixels,
                                    .partial = scratch.partial};
-  launch<naive_wgrad_kernel<T>>(stream, {dim3(shape.blocks, units), kNaiveThreads}, gradient);
-  const int64_t weights = int64_t{p.K} * p.R * p.S * p.C;
+  const dim3 grid(shape.blocks, units);
+  if (variant == ConvVariant::naive)
+    launch<naive_wgrad_kernel<T>>(stream, {grid, kNaiveThreads}, gradient);
+  else if (variant == ConvVariant::smem_tiled)
+    launch<smem_tiled_wgrad_kernel<T>>(stream, {grid, SmemWgradTile::kThreads}, gradient,
+                                       shape.column_tiles);
+  else if constexpr (std::is_same_v<T, bf16>)
+    launch<implicit_gemm_mma_wgrad_kernel<T>>(stream, {grid, MmaWgradTile::kThreads}, gradient,
+                                              shape.column_tiles);
+  const int64_t weights = gradient.weights();
   launch<merge_wgrad_kernel<T>>(stream, {blocks_for(weights, 256), 256}, scratch.partial, units,
                                 weights, args.mode == GradMode::accumulate, args.dw);
 }

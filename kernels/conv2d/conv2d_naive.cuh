@@ -52,7 +52,7 @@ __global__ void __launch_bounds__(kNaiveThreads)
 // One thread a weight (flattened index of (K,R,S,C)) and unit of pixels.
 template <class T>
 __global__ void __launch_bounds__(kNaiveThreads) naive_wgrad_kernel(const WeightGradient<T> p) {
-  const int64_t weights = int64_t{p.K} * p.R * p.S * p.C;
+  const int64_t weights = p.weights();
   const int64_t index = int64_t{blockIdx.x} * kNaiveThreads + threadIdx.x;
   if (index >= weights) return;
   const int c = static_cast<int>(index % p.C), tap = static_cast<int>(index / p.C % (p.R * p.S));

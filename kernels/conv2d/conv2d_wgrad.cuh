@@ -3,7 +3,7 @@
 // adds the units in order: no atomics, the same bits every time.
 #pragma once
 
-#include "kernels/conv2d/conv2d_tiles.cuh"
+#include "kernels/conv2d/conv2d_gather.cuh"
 
 namespace mono::conv2d_gpu {
 
@@ -25,6 +25,33 @@ struct WeightGradient {
 
   __device__ __forceinline__ Tile unit(int index) const {
     return tile_at(offsets, segments, P * Q, P * Q, unit_pixels, index);
+  }
+  MONO_HOST_DEVICE int64_t weights() const { return int64_t{K} * R * S * C; }
+  // Columns of the product: (tap, channel) with channels rounded up to whole vectors.
+  MONO_HOST_DEVICE int channel_vectors() const { return (C + kVector<T> - 1) / kVector<T>; }
+  MONO_HOST_DEVICE int column_vectors() const { return R * S * channel_vectors(); }
+};
+
+// A thread's vector of columns: eight (four) channels of one tap.
+template <class T>
+struct TapVector {
+  int r, s, c;
+  int valid;  // channels of it that exist; 0: beyond the last column
+
+  __device__ __forceinline__ TapVector(const WeightGradient<T>& p, int vector) {
+    const int in_tap = p.channel_vectors(), tap = vector / in_tap;
+    r = tap / p.S;
+    s = tap - r * p.S;
+    c = (vector - tap * in_tap) * kVector<T>;
+    valid = tap < p.R * p.S ? min(kVector<T>, p.C - c) : 0;
+  }
+  // Of x at an output pixel, which must be inside the unit; null where it is padding.
+  __device__ __forceinline__ const T* source(const WeightGradient<T>& p,
+                                             const PixelCursor& at) const {
+    const int h = at.p * p.stride + r - p.pad, w = at.q * p.stride + s - p.pad;
+    const bool inside = valid > 0 && static_cast<unsigned>(h) < static_cast<unsigned>(p.H) &&
+                        static_cast<unsigned>(w) < static_cast<unsigned>(p.W);
+    return inside ? p.x + ((int64_t{at.n} * p.H + h) * p.W + w) * p.ldx + c : nullptr;
   }
 };
 

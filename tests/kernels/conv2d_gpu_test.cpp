@@ -100,12 +100,18 @@ Results<T, GradT> run(ConvVariant variant, const Case& test, const Operands<T, G
   };
   const auto f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
              w = workspace(ConvPass::wgrad);
-  conv2d_fprop<T>(stream, variant, p, fprop_arguments(test, in, out), all(f, ConvPass::fprop));
+  if (std::is_same_v<T, GradT>)  // else they have run already, with the same types
+    conv2d_fprop<T>(stream, variant, p, fprop_arguments(test, in, out), all(f, ConvPass::fprop));
   conv2d_dgrad<T, GradT>(stream, variant, p, dgrad_arguments(test, in, out),
                          all(d, ConvPass::dgrad));
-  conv2d_wgrad<T>(stream, variant, p, wgrad_arguments(test, in, out), all(w, ConvPass::wgrad));
+  if (std::is_same_v<T, GradT>)
+    conv2d_wgrad<T>(stream, variant, p, wgrad_arguments(test, in, out), all(w, ConvPass::wgrad));
   out.copy_to(results);
   return results;
+}
+
+bool is_of_dgrad(std::string_view name) {
+  return name == "g_out" || name == "dx" || name == "sum_dz" || name == "sum_dzx";
 }
 
 // A case in one type, with what is allowed for each of its results.
@@ -133,7 +139,9 @@ struct Expectation {
       size_t i = 0;
       Results<T, GradT>::for_each(
           [&](const char* name, auto& mine, auto& exact) {
-            EXPECT_LE(relative_error(mine, exact), allowed[i++]) << name;
+            const double most = allowed[i++];
+            if (!std::is_same_v<T, GradT> && !is_of_dgrad(name)) return;
+            EXPECT_LE(relative_error(mine, exact), most) << name;
           },
           result, truth);
     }
