@@ -61,6 +61,14 @@ list(APPEND MONO_ISA_FLAGS_avx512 -Wno-maybe-uninitialized -Wno-uninitialized)
 set(MONO_ISA_FLAGS_avx512bf16 ${MONO_ISA_FLAGS_avx512} -mavx512bf16)
 set(MONO_ISA_FLAGS_amx ${MONO_ISA_FLAGS_avx512bf16} -mamx-tile -mamx-bf16)
 
+# .cu sources where nvcc does not compile them: for the emulator.
+function(mono_kernel_sources)
+  if(NOT MONO_CUDA)
+    set_source_files_properties(${ARGN} PROPERTIES LANGUAGE CXX
+                                COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas")
+  endif()
+endfunction()
+
 # mono_library(name deps...): all .cpp below the current folder become target mono_<name>.
 #   NAME_avx512.cpp, NAME_avx512bf16.cpp, NAME_amx.cpp   compiled once, for that level
 #   NAME.simd.cpp                                        compiled for baseline, avx2 and avx512,
@@ -81,9 +89,8 @@ function(mono_library name)
     list(FILTER sources EXCLUDE REGEX "/simt/[a-z_]*\\.cpp$")
   else()
     list(FILTER sources EXCLUDE REGEX "_cuda\\.cpp$")
-    set_source_files_properties(${kernels} PROPERTIES LANGUAGE CXX
-                                COMPILE_OPTIONS "-xc++;-Wno-unknown-pragmas")
   endif()
+  mono_kernel_sources(${kernels})
   if(MONO_SANITIZE MATCHES "thread")  # kernels/simt/sanitizers.h says why
     set(emulator ${sources})
     list(FILTER emulator INCLUDE REGEX "/simt/[a-z_]*\\.cpp$")

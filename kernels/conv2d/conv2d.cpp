@@ -5,6 +5,7 @@
 
 #include "kernels/base/cpu_features.h"
 #include "kernels/base/pixel_units.h"
+#include "kernels/conv2d/conv2d_choices.h"
 #include "kernels/conv2d/conv2d_gpu.h"
 #include "kernels/conv2d/conv2d_implicit_gemm.h"
 #include "kernels/conv2d/conv2d_variants.h"
@@ -91,6 +92,8 @@ ConvVariant choose_for_cpu(ConvPass pass, const ConvProblem& problem, DType dtyp
 }  // namespace
 
 ConvVariant conv2d_choose(Device device, ConvPass pass, const ConvProblem& problem, DType dtype) {
+  const std::optional<ConvVariant> measured = conv2d_measured_choice(device, pass, problem, dtype);
+  if (measured && conv2d_supports(device, *measured, pass, problem, dtype)) return *measured;
   return device == Device::cpu ? choose_for_cpu(pass, problem, dtype)
                                : conv2d_gpu::choose(pass, problem, dtype);
 }

@@ -286,7 +286,9 @@ size_t workspace_bytes(ConvPass pass, const ConvProblem& problem, DType dtype, i
     largest = std::max(largest, one.used());
     gradient = std::max(gradient, gradient_elements(problem, rows));
   });
-  return largest + size_t(round_up(gradient * int64_t(size_of(dtype)), 64));
+  WorkspaceLayout masked;
+  masked.take<std::byte>(gradient * int64_t(size_of(dtype)));
+  return largest + masked.used();
 }
 
 template <class T>

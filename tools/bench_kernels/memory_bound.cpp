@@ -1,0 +1,283 @@
+// Operations that memory bounds, at the sizes of DenseNet-161's stem and ResNet-50's first stage.
+//
+// An operation is a class template over the activation type: made for a stream and a number of
+// images, it runs a pass on its own operands and gives the result back. The definition is the same
+// class in double on the CPU.
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <memory>
+
+#include "kernels/batch_norm/batch_norm.h"
+#include "kernels/elementwise/elementwise.h"
+#include "kernels/pool/pool.h"
+#include "kernels/sgd/sgd.h"
+#include "tools/bench_kernels/bench.h"
+
+namespace mono::bench {
+namespace {
+
+// Bytes that a pass moves, and the side of its images.
+struct Shape {
+  int N, side, C;
+  int64_t elements() const { return int64_t{N} * side * side * C; }
+};
+
+template <class T>
+class BatchNorm {
+ public:
+  using M = Master<T>;
+  static constexpr const char* kOp = "batch_norm";
+  static std::vector<std::string> passes() { return {"moments", "apply", "backward"}; }
+  static double bytes(const std::string& pass, const Shape& s) {
+    // backward reads dy and x once for its sums and once for dx
+    const double touched = pass == "moments" ? 1 : pass == "apply" ? 2 : 5;
+    return touched * double(s.elements()) * sizeof(T);
+  }
+
+  BatchNorm(Stream stream, const Shape& s)
+      : stream_(stream),
+        p_{.N = s.N, .H = s.side, .W = s.side, .C = s.C},
+        offsets_{0, s.N},
+        gpu_offsets_(stream, 2),
+        x_(normal<T>(stream, s.elements(), 1, 0.5)),
+        dy_(normal<T>(stream, s.elements(), 2)),
+        y_(constant<T>(stream, s.elements(), 0)),
+        gamma_(normal<M>(stream, s.C, 3, 1, 0.25)),
+        beta_(normal<M>(stream, s.C, 4, 0, 0.25)),
+        mean_(constant<M>(stream, s.C, 0.5)),
+        variance_(constant<M>(stream, s.C, 1)),
+        dgamma_(stream, s.C),
+        dbeta_(stream, s.C),
+        workspace_(stream, static_cast<int64_t>(
+                               batch_norm_workspace_bytes(stream.device, p_, kDTypeOf<T>, 1))) {
+    gpu_offsets_.set(std::vector<int>{offsets_[0], offsets_[1]});
+  }
+  void run(const std::string& pass) const {
+    const Segments segments{1, offsets_, gpu_offsets_.data()};
+    if (pass == "moments")
+      batch_norm_moments<T>(stream_, p_, x_.data(), segments, mean_.data(), variance_.data(), 0,
+                            workspace_.bytes());
+    else if (pass == "apply")
+      batch_norm_apply<T>(stream_, p_, x_.data(), segments, gamma_.data(), beta_.data(), nullptr,
+                          y_.data());
+    else
+      batch_norm_backward<T>(stream_, p_,
+                             {.dy = dy_.data(),
+                              .x = x_.data(),
+                              .gamma = gamma_.data(),
+                              .beta = beta_.data(),
+                              .mean = mean_.data(),
+                              .variance = variance_.data(),
+                              .dgamma = dgamma_.data(),
+                              .dbeta = dbeta_.data(),
+                              .dx = y_.data(),
+                              .segments = segments},
+                             workspace_.bytes());
+  }
+  std::vector<double> result(const std::string& pass) const {
+    if (pass != "moments") return doubles(y_.host());
+    std::vector<double> both = doubles(mean_.host());
+    for (const double v : doubles(variance_.host())) both.push_back(v);
+    return both;
+  }
+
+ private:
+  template <class U>
+  static std::vector<double> doubles(const std::vector<U>& values) {
+    std::vector<double> out;
+    out.reserve(values.size());
+    for (const U v : values) out.push_back(static_cast<double>(static_cast<Master<U>>(v)));
+    return out;
+  }
+
+  Stream stream_;
+  BatchNormProblem p_;
+  int offsets_[2];
+  Array<int> gpu_offsets_;
+  Array<T> x_, dy_, y_;
+  Array<M> gamma_, beta_, mean_, variance_, dgamma_, dbeta_;
+  Array<std::byte> workspace_;
+};
+
+template <class T>
+class Pool {
+ public:
+  static constexpr const char* kOp = "pool";
+  static std::vector<std::string> passes() {
+    return {"max_forward", "max_backward", "average_forward", "average_backward"};
+  }
+  static double bytes(const std::string& pass, const Shape& s) {
+    const double out = double(s.elements()) / 4;
+    return (double(s.elements()) + out) * sizeof(T) + (pass.starts_with("max") ? out : 0);
+  }
+
+  Pool(Stream stream, const Shape& s)
+      : stream_(stream),
+        max_{s.N, s.side, s.side, s.C, 3, 2, 1},
+        average_{s.N, s.side, s.side, s.C, 2, 2},
+        x_(normal<T>(stream, s.elements(), 1)),
+        dx_(constant<T>(stream, s.elements(), 0)),
+        y_(normal<T>(stream, int64_t{s.N} * max_.P() * max_.Q() * s.C, 2)),
+        argmax_(stream, y_.size()) {
+    max_pool_forward<T>(stream_, max_, x_.data(), y_.data(), argmax_.data());
+  }
+  void run(const std::string& pass) const {
+    if (pass == "max_forward")
+      max_pool_forward<T>(stream_, max_, x_.data(), y_.data(), argmax_.data());
+    else if (pass == "max_backward")
+      max_pool_backward<T>(stream_, max_, y_.data(), argmax_.data(), dx_.data(),
+                           GradMode::overwrite);
+    else if (pass == "average_forward")
+      average_pool_forward<T>(stream_, average_, x_.data(), y_.data());
+    else
+      average_pool_backward<T>(stream_, average_, y_.data(), dx_.data(), GradMode::overwrite);
+  }
+  std::vector<double> result(const std::string& pass) const {
+    std::vector<double> out;
+    for (const T v : (pass.ends_with("forward") ? y_ : dx_).host())
+      out.push_back(static_cast<double>(static_cast<Master<T>>(v)));
+    return out;
+  }
+
+ private:
+  Stream stream_;
+  PoolProblem max_, average_;
+  Array<T> x_, dx_, y_;
+  Array<uint8_t> argmax_;
+};
+
+template <class T>
+class Elementwise {
+ public:
+  static constexpr const char* kOp = "elementwise";
+  static std::vector<std::string> passes() { return {"add", "relu_backward"}; }
+  static double bytes(const std::string&, const Shape& s) {
+    return 3.0 * double(s.elements()) * sizeof(T);
+  }
+
+  Elementwise(Stream stream, const Shape& s)
+      : stream_(stream),
+        n_(s.elements()),
+        a_(normal<T>(stream, n_, 1)),
+        b_(normal<T>(stream, n_, 2)),
+        y_(constant<T>(stream, n_, 0)) {}
+  void run(const std::string& pass) const {
+    if (pass == "add")
+      add<T>(stream_, n_, a_.data(), b_.data(), y_.data());
+    else
+      relu_backward<T>(stream_, n_, a_.data(), b_.data(), y_.data(), GradMode::overwrite);
+  }
+  std::vector<double> result(const std::string&) const {
+    std::vector<double> out;
+    for (const T v : y_.host()) out.push_back(static_cast<double>(static_cast<Master<T>>(v)));
+    return out;
+  }
+
+ private:
+  Stream stream_;
+  int64_t n_;
+  Array<T> a_, b_, y_;
+};
+
+// Parameters are f32 whatever the activations are.
+template <class M>
+class Sgd {
+ public:
+  static constexpr const char* kOp = "sgd";
+  static std::vector<std::string> passes() { return {"step"}; }
+  static double bytes(const std::string&, const Shape& s) {
+    return 5.0 * double(s.elements()) * sizeof(M);
+  }
+
+  Sgd(Stream stream, const Shape& s)
+      : stream_(stream),
+        n_(s.elements()),
+        w_(normal<M>(stream, n_, 1)),
+        m_(normal<M>(stream, n_, 2)),
+        g_(normal<M>(stream, n_, 3)),
+        run_{0, n_, 1e-4},
+        gpu_run_(stream, sizeof(SgdRun)),
+        rates_(stream, sizeof(SgdRates)) {
+    const SgdRates rates{0.1, 1.0};
+    gpu_run_.set({reinterpret_cast<const std::byte*>(&run_), sizeof run_});
+    rates_.set({reinterpret_cast<const std::byte*>(&rates), sizeof rates});
+  }
+  void run(const std::string&) const {
+    sgd_step<M>(stream_, {.n = n_, .lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4},
+                {1, &run_, reinterpret_cast<const SgdRun*>(gpu_run_.data())},
+                reinterpret_cast<const SgdRates*>(rates_.data()), w_.data(), m_.data(), g_.data());
+  }
+  std::vector<double> result(const std::string&) const {
+    const std::vector<M> w = w_.host();
+    return {w.begin(), w.end()};
+  }
+
+ private:
+  Stream stream_;
+  int64_t n_;
+  Array<M> w_, m_, g_;
+  SgdRun run_;
+  Array<std::byte> gpu_run_, rates_;
+};
+
+template <template <class> class Operation, class T>
+void bench_one(Session& session, const char* name, const Shape& shape) {
+  if (!session.wants(Operation<T>::kOp)) return;
+  Shape few = shape;  // for the comparison with the definition
+  few.N = std::min(few.N, 2);
+  few.side = std::min(few.side, session.timed() ? 17 : 9);
+  few.C = std::min(few.C, 4096);
+  std::unique_ptr<Operation<T>> operation;
+  for (const std::string& pass : Operation<T>::passes()) {
+    const std::string variant = session.stream().on_gpu() ? "tiled" : "vector";
+    if (!session.wants(pass, variant, kDTypeOf<T>, name)) continue;
+    Operation<double> truth(Stream{}, few);
+    Operation<T> value(session.stream(), few);
+    truth.run(pass);
+    value.run(pass);
+    if (session.timed() && !operation)
+      operation = std::make_unique<Operation<T>>(session.stream(), shape);
+    Row row{.op = Operation<T>::kOp,
+            .name = name,
+            .problem = fmt::format("n{} h{}w{} c{}", shape.N, shape.side, shape.side, shape.C),
+            .pass = pass,
+            .variant = variant,
+            .dtype = std::string(name_of(kDTypeOf<T>))};
+    row.bytes = Operation<T>::bytes(pass, shape);
+    row.error = relative_error(value.result(pass), truth.result(pass));
+    row.tolerance = kDTypeOf<T> == DType::bf16 ? 4e-2 : 1e-4;
+    row.chosen = true;
+    session.add(row, [&] { operation->run(pass); });
+  }
+}
+
+}  // namespace
+
+void bench_memory_bound(Session& session) {
+  struct Case {
+    const char* name;
+    Shape shape;
+  };
+  const int N = session.options().device == Device::cuda ? 32 : 4;
+  const Case images[] = {
+      {"densenet161/norm0", {N, session.options().device == Device::cuda ? 256 : 64, 96}},
+      {"resnet50/layer1", {N, 56, 256}}};
+  const Case parameters{"densenet161/parameters", {1, 1, 28'000'000}};
+  if (session.options().list) {
+    for (const Case& c : images) fmt::print("batch_norm, pool, elementwise {}\n", c.name);
+    fmt::print("sgd {}\n", parameters.name);
+    return;
+  }
+  for (const Case& c : images) {
+    bench_one<BatchNorm, float>(session, c.name, c.shape);
+    bench_one<BatchNorm, bf16>(session, c.name, c.shape);
+    bench_one<Pool, float>(session, c.name, c.shape);
+    bench_one<Pool, bf16>(session, c.name, c.shape);
+    bench_one<Elementwise, float>(session, c.name, c.shape);
+    bench_one<Elementwise, bf16>(session, c.name, c.shape);
+  }
+  bench_one<Sgd, float>(session, parameters.name, parameters.shape);
+}
+
+}  // namespace mono::bench
