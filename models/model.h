@@ -36,8 +36,10 @@ class Model {
                               const BatchHead& batch_head = {}) const = 0;
 
   // After construction: lays out parameters (masters f32, or f64 for verification), draws them
-  // from the seed, and sets the running statistics to mean 0, variance 1.
-  void initialise(DType master, uint64_t seed);
+  // from the seed, and sets the running statistics to mean 0, variance 1; all on `device`, where
+  // the model then computes.
+  void initialise(DType master, uint64_t seed, Device device = Device::cpu);
+  Device device() const { return arena_.weights().device(); }
 
   ParameterArena& arena() { return arena_; }
   const ParameterArena& arena() const { return arena_; }

@@ -68,12 +68,9 @@ std::vector<double> repeat_channels(const std::vector<double>& from,
   return out;
 }
 
-NamedTensor statistics_tensor(const Tensor& table, const NormLayer& layer,
-                              const std::string& name) {
-  return {
-      name,
-      {layer.channels},
-      table.reshape({static_cast<int>(table.elements())}).range(layer.offset, {layer.channels})};
+// The columns of a layer, where the table is.
+Tensor columns_of(const Tensor& table, const NormLayer& layer) {
+  return table.reshape({static_cast<int>(table.elements())}).range(layer.offset, {layer.channels});
 }
 
 // Parameters and buffers whose names begin with `prefix`, from a file that calls them without it.
@@ -83,7 +80,7 @@ void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::st
 
 NamedTensor to_pytorch(const ParameterArena& arena, const Tensor& array, const Parameter& parameter,
                        const std::string& name) {
-  const Tensor piece = arena.view(array, parameter);
+  const Tensor piece = arena.view(array, parameter).to(Device::cpu);
   const Tensor values = Tensor::empty({static_cast<int>(parameter.elements())}, array.dtype());
   dispatch_master(array.dtype(), [&]<class M>() {
     for_each_element(parameter.shape,
@@ -98,20 +95,22 @@ void from_pytorch(const ParameterArena& arena, const Tensor& array, const Parame
   const Tensor piece = arena.view(array, parameter);
   MONO_CHECK(values.elements() == piece.elements(), "{}: {} values for {}", parameter.name,
              values.elements(), piece.to_string());
+  const Tensor ours = Tensor::empty(piece.shape(), array.dtype());
   dispatch_master(array.dtype(), [&]<class M>() {
-    for_each_element(parameter.shape,
-                     [&, from = values.data<M>(), to = piece.data<M>()](
-                         int64_t ours, int64_t theirs) { to[ours] = from[theirs]; });
+    for_each_element(parameter.shape, [from = values.data<M>(), to = ours.data<M>()](
+                                          int64_t at, int64_t theirs) { to[at] = from[theirs]; });
   });
+  piece.copy_from(ours);
 }
 
 std::vector<NamedTensor> running_statistics(const Model& model, const std::string& prefix) {
+  const Tensor mean = model.running().mean().to(Device::cpu);
+  const Tensor variance = model.running().variance().to(Device::cpu);
   std::vector<NamedTensor> tensors;
   for (const NormLayer& layer : model.norms().layers()) {
-    tensors.push_back(
-        statistics_tensor(model.running().mean(), layer, prefix + layer.name + ".running_mean"));
-    tensors.push_back(
-        statistics_tensor(model.running().variance(), layer, prefix + layer.name + ".running_var"));
+    const std::vector<int64_t> shape = {layer.channels};
+    tensors.push_back({prefix + layer.name + ".running_mean", shape, columns_of(mean, layer)});
+    tensors.push_back({prefix + layer.name + ".running_var", shape, columns_of(variance, layer)});
   }
   return tensors;
 }
@@ -196,11 +195,17 @@ void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::st
       writes.push_back({model.arena().view(model.arena().weights(), p),
                         take(p.name.substr(prefix.size()), pytorch_shape(p.shape), &p == stem),
                         p.shape});
-  for (const NamedTensor& buffer : running_statistics(model, ""))
-    if (buffer.name.starts_with(prefix))
-      writes.push_back({buffer.values,
-                        take(buffer.name.substr(prefix.size()), buffer.shape, false),
-                        {static_cast<int>(buffer.values.elements())}});
+  const auto write_buffer = [&](const Tensor& table, const NormLayer& layer, const char* buffer) {
+    const std::string name = layer.name + buffer;
+    if (name.starts_with(prefix))
+      writes.push_back({columns_of(table, layer),
+                        take(name.substr(prefix.size()), {layer.channels}, false),
+                        {layer.channels}});
+  };
+  for (const NormLayer& layer : model.norms().layers()) {
+    write_buffer(model.running().mean(), layer, ".running_mean");
+    write_buffer(model.running().variance(), layer, ".running_var");
+  }
   for (const auto& [name, entry] : unread)
     problems.push_back(fmt::format("unknown '{}' {}", entry->name, shape_text(entry->shape)));
   if (!problems.empty()) {
@@ -216,9 +221,11 @@ void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::st
   }
   for (const Write& write : writes)
     dispatch_master(write.to.dtype(), [&]<class M>() {
-      for_each_element(write.layout, [&, to = write.to.data<M>()](int64_t ours, int64_t theirs) {
-        to[ours] = static_cast<M>(write.values[static_cast<size_t>(theirs)]);
+      const Tensor ours = Tensor::empty(write.to.shape(), kDTypeOf<M>);
+      for_each_element(write.layout, [&, to = ours.data<M>()](int64_t at, int64_t theirs) {
+        to[at] = static_cast<M>(write.values[static_cast<size_t>(theirs)]);
       });
+      write.to.copy_from(ours);
     });
   model.arena().weights_changed();
 }

@@ -17,7 +17,7 @@ namespace mono {
 struct NamedTensor {
   std::string name;
   std::vector<int64_t> shape;
-  Tensor values;  // packed, flat, f32 or f64
+  Tensor values;  // packed, flat, f32 or f64, on the CPU
 };
 
 // A parameter's piece of a flat array of the arena (weights, gradients, momentum), in PyTorch's

@@ -81,6 +81,7 @@ void bind_bench(CLI::App& command, BenchOptions& options) {
   command.add_option("--steps", options.steps, "timed steps");
   command.add_option("--precision", options.precision, "f32 or bf16");
   command.add_flag("--json", options.json, "one JSON object on stdout");
+  command.add_flag("--graph", options.graph, "record the step once and replay it (a GPU only)");
   bind_compute(command, options.compute);
 }
 

@@ -94,6 +94,7 @@ struct BenchOptions {
   int steps = 10;
   std::string precision = "f32";  // f32 | bf16
   bool json = false;
+  bool graph = false;  // record the step once and replay it (a GPU's)
   ComputeOptions compute;
 };
 int run_bench(const BenchOptions& options);

@@ -10,6 +10,7 @@
 #include "kernels/base/gpu.h"
 #include "kernels/base/suggest.h"
 #include "kernels/base/thread_pool.h"
+#include "runtime/allocator.h"
 
 namespace mono {
 namespace {
@@ -18,11 +19,21 @@ std::string cpu_text() {
   return fmt::format("{}, {} threads, {}", cpu_name(), num_threads(), name_of(cpu_isa()));
 }
 
-// Of a GPU that is there.
+// Null, and why, where this build or machine has no real GPU.
+const gpu::Properties* real_gpu(std::string& why) {
+  why = "this build has no CUDA";
+  return kGpu == Device::cuda ? gpu::properties(&why) : nullptr;
+}
+
 std::string gpu_text() {
-  const gpu::Properties& p = *gpu::properties();
-  return fmt::format("{}, {:.0f} GB, compute capability {}.{}", p.name,
-                     static_cast<double>(p.memory_bytes) / 1e9, p.major, p.minor);
+  if (kGpu == Device::emulated)
+    return "runs the GPU's kernels on the CPU, thread by thread: for tests, and slow";
+  std::string why;
+  const gpu::Properties* gpu = real_gpu(why);
+  if (!gpu) return "no GPU found: " + why;
+  return fmt::format("{}, {:.0f} GB, compute capability {}.{}, {} multiprocessors", gpu->name,
+                     static_cast<double>(gpu->memory_bytes) * 1e-9, gpu->major, gpu->minor,
+                     gpu->multiprocessors);
 }
 
 }  // namespace
@@ -32,34 +43,41 @@ Device choose_device(const std::string& name, int threads) {
     fail(ErrorKind::usage, "--threads {}: a number of threads, or 0 for all cores", threads);
   if (threads > 0) set_num_threads(threads);
   if (name == "cpu") return Device::cpu;
-  std::string why = "this build has no CUDA";
-  const bool gpu = kGpu == Device::cuda && gpu::properties(&why);
+  std::string why;
+  const bool gpu = real_gpu(why) != nullptr;
   if (name == "auto") {
     if (gpu)
       fmt::print(stderr, "device: cuda ({})\n", gpu_text());
     else
-      fmt::print(stderr, "device: cpu ({}); no GPU: {}\n", cpu_text(), why);
+      fmt::print(stderr, "device: cpu ({}); no GPU found: {}\n", cpu_text(), why);
     return gpu ? Device::cuda : Device::cpu;
   }
   if (name == "cuda") {
     if (gpu) return Device::cuda;
-    fail(ErrorKind::device, "--device cuda: no GPU: {}; use --device cpu{}", why,
+    fail(ErrorKind::device, "--device cuda: no GPU found: {}; use --device cpu{}", why,
          kGpu == Device::cuda ? "" : ", or build with `cmake --preset cuda`");
   }
-  if (name == "emulated")
+  if (name == "emulated") {
+    if (kGpu == Device::emulated) return Device::emulated;
     fail(ErrorKind::device,
-         "--device emulated: this build has no emulated device; use --device cpu");
+         "--device emulated: this build has CUDA instead; use --device cpu, or build with `cmake "
+         "--preset cpu`");
+  }
   const std::vector<std::string> names = {"auto", "cpu", "cuda", "emulated"};
   fail(ErrorKind::usage, "--device {}: auto, cpu, cuda or emulated{}", name,
        did_you_mean(name, names));
 }
 
 std::string devices_text() {
-  const std::string cpu = fmt::format("cpu: {}", cpu_text());
-  if (kGpu != Device::cuda) return cpu;
-  std::string why;
-  return gpu::properties(&why) ? fmt::format("{}\ncuda: {}", cpu, gpu_text())
-                               : fmt::format("{}\ncuda: no GPU: {}", cpu, why);
+  return fmt::format("cpu: {}\n{}: {}", cpu_text(), name_of(kGpu), gpu_text());
+}
+
+std::string name_of_hardware(Device device) {
+  return device == Device::cpu ? std::string(cpu_name()) : gpu::properties()->name;
+}
+
+int64_t peak_tensor_bytes(Device device) {
+  return CachingAllocator::of(device).counters().peak_active_bytes;
 }
 
 }  // namespace mono

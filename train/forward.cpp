@@ -12,6 +12,7 @@
 
 #include "models/registry.h"
 #include "models/weights.h"
+#include "nn/functional/augmentation.h"
 #include "nn/functional/precision.h"
 #include "train/commands.h"
 #include "train/device.h"
@@ -47,7 +48,6 @@ std::vector<double> read_floats(const SafetensorsFile& file, const std::string& 
 struct Domains {
   std::vector<int> order;    // sorted position -> position in the file
   std::vector<int> offsets;  // of the segments
-  Segments segments() const { return {static_cast<int>(offsets.size()) - 1, offsets.data()}; }
 };
 
 Domains read_domains(const SafetensorsFile& file, int images, bool train) {
@@ -78,9 +78,9 @@ Domains read_domains(const SafetensorsFile& file, int images, bool train) {
   return domains;
 }
 
-// (N,C,H,W) doubles in file order -> NHWC tensor in sorted order.
+// (N,C,H,W) doubles in file order -> NHWC tensor in sorted order, on the device.
 Tensor to_images(const std::vector<double>& values, const std::vector<int64_t>& shape,
-                 const std::vector<int>& order, DType dtype) {
+                 const std::vector<int>& order, DType dtype, Device device) {
   const int N = static_cast<int>(shape[0]), C = static_cast<int>(shape[1]);
   const int H = static_cast<int>(shape[2]), W = static_cast<int>(shape[3]);
   const int64_t plane = int64_t{H} * W;
@@ -90,17 +90,17 @@ Tensor to_images(const std::vector<double>& values, const std::vector<int64_t>& 
     for (int64_t p = 0; p < plane; ++p)
       for (int c = 0; c < C; ++c)
         to[(n * plane + p) * C + c] = values[(int64_t{order[n]} * C + c) * plane + p];
-  return converted(wide, dtype);
+  return images_on(converted(wide, dtype), dtype, device);
 }
 
-// (N,K) doubles in file order -> tensor in sorted order.
+// (N,K) doubles in file order -> tensor in sorted order, on the device.
 Tensor to_rows(const std::vector<double>& values, int rows, int columns,
-               const std::vector<int>& order, DType dtype) {
+               const std::vector<int>& order, DType dtype, Device device) {
   const Tensor wide = Tensor::empty({rows, columns}, DType::f64);
   for (int n = 0; n < rows; ++n)
     std::copy_n(values.data() + int64_t{order[n]} * columns, columns,
                 wide.data<double>() + int64_t{n} * columns);
-  return converted(wide, dtype);
+  return converted(wide, dtype).to(device);
 }
 
 // What is written: tensors in the file's layout, in the model's master precision.
@@ -111,7 +111,7 @@ class Results {
   // Rows in sorted order -> file order.
   void rows(const std::string& name, const Tensor& tensor, const std::vector<int>& order) {
     const int N = tensor.shape()[0], K = tensor.shape()[1];
-    const Tensor wide = converted(tensor, DType::f64);
+    const Tensor wide = converted(tensor.to(Device::cpu), DType::f64);
     const Tensor out = Tensor::empty({N * K}, DType::f64);
     for (int n = 0; n < N; ++n)
       std::copy_n(wide.data<double>() + int64_t{n} * K, K,
@@ -124,7 +124,7 @@ class Results {
     const Shape& s = tensor.shape();
     const int64_t plane = int64_t{s[1]} * s[2];
     const int C = s[3];
-    const Tensor wide = converted(tensor, DType::f64);
+    const Tensor wide = converted(tensor.to(Device::cpu), DType::f64);
     const Tensor out = Tensor::empty({static_cast<int>(s.elements())}, DType::f64);
     for (int n = 0; n < s[0]; ++n)
       for (int64_t p = 0; p < plane; ++p)
@@ -163,6 +163,16 @@ std::vector<int64_t> check_input(const SafetensorsFile& input, const ForwardOpti
   return x.shape;
 }
 
+// The reference kernels, which alone compute in f64, are the CPU's.
+Device device_for(const ForwardOptions& options, DType dtype) {
+  const std::string& name = options.compute.device;
+  if (dtype != DType::f64) return choose_device(name, options.compute.threads);
+  if (name != "auto" && choose_device(name, options.compute.threads) != Device::cpu)
+    fail(ErrorKind::usage,
+         "--precision f64 with --device {}: f64 runs on the CPU; use --device cpu", name);
+  return choose_device("cpu", options.compute.threads);
+}
+
 }  // namespace
 
 int run_forward(const ForwardOptions& options) {
@@ -170,7 +180,7 @@ int run_forward(const ForwardOptions& options) {
   if (options.mode != "train" && options.mode != "eval")
     fail(ErrorKind::usage, "unknown mode '{}'; expected train or eval", options.mode);
   const bool train = options.mode == "train";
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = device_for(options, dtype);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
 
   const SafetensorsFile weights(options.weights.string()), input(options.input.string());
@@ -181,26 +191,27 @@ int run_forward(const ForwardOptions& options) {
   model_options.rxrx1.batch_classes = rows_of(weights, "batch_head.weight", 51);
   model_options.rxrx1.batch_hidden = rows_of(weights, "batch_head.hidden.weight", 0);
   const std::unique_ptr<Model> model = make_model(options.model, model_options);
-  model->initialise(master, 0);
+  model->initialise(master, 0, device);
   load_weights(*model, weights);
 
   const std::vector<int64_t> shape = check_input(input, options);
   const int N = static_cast<int>(shape[0]);
   const Domains domains = read_domains(input, N, train);
 
+  const SegmentTable segments(domains.offsets, device);
   Tape tape;
   ForwardContext context;
   context.tape = options.backward ? &tape : nullptr;
-  context.segments = domains.segments();
+  context.segments = segments;
   NormStatistics recorded;
   if (train) {
-    recorded = NormStatistics(model->norms(), context.segments.count, master);
+    recorded = NormStatistics(model->norms(), context.segments.count, master, device);
     context.norm.record = &recorded;
   } else {
     context.norm.source = NormPolicy::Source::table;
     context.norm.table = &model->running();
   }
-  const Variable x(to_images(read_floats(input, "x"), shape, domains.order, dtype),
+  const Variable x(to_images(read_floats(input, "x"), shape, domains.order, dtype, device),
                    options.backward);
   const ModelOutput output = model->forward(x, context);
 
@@ -210,7 +221,7 @@ int run_forward(const ForwardOptions& options) {
 
   if (options.backward) {
     const auto seed = [&](const char* name, const Variable& y) {
-      y.seed_grad(to_rows(read_floats(input, name), N, y.shape()[1], domains.order, dtype));
+      y.seed_grad(to_rows(read_floats(input, name), N, y.shape()[1], domains.order, dtype, device));
     };
     seed("dy", output.y);
     if (output.batch.defined() && input.find("dbatch")) {
@@ -230,7 +241,7 @@ int run_forward(const ForwardOptions& options) {
       results.add(to_pytorch(arena, gradients, p, "grad." + p.name));
   }
   if (train) {
-    update_running(model->norms(), recorded, kMomentum, model->running());
+    update_running(recorded, kMomentum, model->running());
     for (NamedTensor& buffer : running_statistics(*model, "buffer."))
       results.add(std::move(buffer));
   }

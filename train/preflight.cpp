@@ -57,7 +57,7 @@ void try_a_step(const Recipe& recipe, RunSetup& setup, Model& model) {
   TrainStep step(setup, model);
   Loader loader(setup, 0, 2, 0);
   step.run(0, loader);  // the first one also prepares kernels
-  CachingAllocator& allocator = CachingAllocator::of(Device::cpu);
+  CachingAllocator& allocator = CachingAllocator::of(setup.device);
   const int64_t before = allocator.counters().active_bytes;
   allocator.reset_peak();
   const auto start = std::chrono::steady_clock::now();
@@ -76,9 +76,11 @@ void try_a_step(const Recipe& recipe, RunSetup& setup, Model& model) {
              setup.recipe.batch.group_size < kTrialImages ? recipe.batch.group_size : kTrialImages,
              figures.loss, figures.gradient_norm, seconds);
   fmt::print(
-      "run        about {} for a step of {} images, {} for {} steps; about {:.2f} GB of memory\n",
+      "run        about {} for a step of {} images, {} for {} steps; about {:.2f} GB of memory on "
+      "{}\n",
       duration_text(step_seconds), recipe.batch.images(),
-      duration_text(step_seconds * static_cast<double>(steps)), steps, gigabytes(memory));
+      duration_text(step_seconds * static_cast<double>(steps)), steps, gigabytes(memory),
+      name_of(setup.device));
 }
 
 // Saves and restores; returns the checkpoint's size in bytes.
@@ -101,14 +103,14 @@ double try_a_checkpoint(const fs::path& where, const RunSetup& setup, Model& mod
 }  // namespace
 
 int run_check(const PreflightOptions& options) {
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   fmt::print("recipe     ok: {}, hash {}\n", recipe.name, recipe_hash(recipe));
 
   const int damage =
       options.cache.empty() ? run_data_check({.data = options.data, .quick = !options.deep}) : 0;
-  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache);
+  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
   const int64_t steps = steps_per_epoch(*setup);
   fmt::print(
       "data       {}: {} training and {} test images ({}), {} classes, {} experiments, {} steps an "

@@ -101,9 +101,10 @@ void list_incomplete(RunSetup& setup) {
 }  // namespace
 
 std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
-                                 const std::filesystem::path& cache) {
+                                 const std::filesystem::path& cache, Device device) {
   auto setup = std::make_unique<RunSetup>();
   setup->recipe = recipe;
+  setup->device = device;
   setup->dataset = open_dataset(data);
   setup->images = open_images(setup->dataset, cache);
   choose_pixels(*setup);
@@ -142,7 +143,7 @@ std::unique_ptr<Model> make_model(const RunSetup& setup) {
   }
   auto model = make_model("rxrx1_" + m.backbone, options);
   model->norms().set_eps(recipe.bn.eps);
-  model->initialise(DType::f32, recipe.seed);
+  model->initialise(DType::f32, recipe.seed, setup.device);
   if (!m.weights.empty()) load_backbone(*model, SafetensorsFile(m.weights));
   return model;
 }

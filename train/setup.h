@@ -34,6 +34,7 @@ struct RunSetup {
   int crop = 0;                          // side of the network's input
   NormalisationStats normalisation;      // without values: self
   DType precision = DType::f32;          // of activations
+  Device device = Device::cpu;           // where the network computes
   int classes = 0;                       // of the main head
   std::vector<std::string> class_names;  // [class]; siRNA names, or experiments as the target
   std::vector<int> label;                // [site] class; -1: unknown (unlabelled test wells)
@@ -51,7 +52,8 @@ struct RunSetup {
 // case: the tables of a screen list more than what was acquired. Errors: usage for recipe values
 // that do not fit the screen (channels, crop, experiments), data for the screen's own faults.
 std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
-                                 const std::filesystem::path& cache = {});
+                                 const std::filesystem::path& cache = {},
+                                 Device device = Device::cpu);
 
 // How the recipe parts a screen.
 SplitOptions split_options(const Recipe& recipe);

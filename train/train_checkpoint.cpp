@@ -30,8 +30,10 @@ std::vector<CheckpointTensor> borrowed(const std::vector<NamedTensor>& tensors) 
 std::string weights_fingerprint(const Model& model) {
   Hasher hasher;
   for (const Tensor& t :
-       {model.arena().weights(), model.running().mean(), model.running().variance()})
-    hasher.update(t.raw(), static_cast<size_t>(t.bytes()));
+       {model.arena().weights(), model.running().mean(), model.running().variance()}) {
+    const Tensor host = t.to(Device::cpu);
+    hasher.update(host.raw(), static_cast<size_t>(host.bytes()));
+  }
   return hash_text(hasher.digest());
 }
 

@@ -1,7 +1,7 @@
 // What a checkpoint of training holds, and the way back: weights, running statistics and momentum
 // under the PyTorch model's names and in its layouts, the position in the run, and what the bits
 // depend on. Nothing else carries over from step to step: plan and augmentation are functions of
-// the seed.
+// the seed. It does not say on which device: a run may go on on another one.
 #pragma once
 
 #include <string>

@@ -28,21 +28,18 @@ LearningRateSchedule schedule_of(const RunSetup& setup) {
   return schedule;
 }
 
-// The share of rows whose largest logit is where the target is largest (the first of equals).
-double accuracy_of(const Tensor& logits, const Tensor& targets) {
-  const int rows = logits.shape()[0], classes = logits.shape()[1];
-  int right = 0;
-  dispatch_activation(logits.dtype(), [&]<class T>() {
-    for (int n = 0; n < rows; ++n) {
-      const T* y = logits.data<T>() + int64_t{n} * classes;
-      const float* target = targets.data<float>() + int64_t{n} * classes;
-      const T* best =
-          std::max_element(y, y + classes, [](T a, T b) { return Master<T>(a) < Master<T>(b); });
-      right += best - y == std::max_element(target, target + classes) - target;
-    }
-  });
-  return static_cast<double>(right) / rows;
-}
+// What the device adds up during a step. Sums over the groups; correct ones over the images.
+enum FigureOf {
+  kLoss,
+  kTargetLoss,
+  kBatchLoss,
+  kCorrect,
+  kBatchCorrect,
+  kGradientSquares,
+  kMeanSquares,  // of the statistics: a variance that overflows hides behind normalised zeros
+  kVarianceSquares,
+  kFigures
+};
 
 }  // namespace
 
@@ -53,56 +50,53 @@ TrainStep::TrainStep(const RunSetup& setup, Model& model)
       schedule_(schedule_of(setup)),
       tree_(model.arena()),
       group_statistics_(model.norms(), static_cast<int>(setup.recipe.batch.groups),
-                        model.arena().master()) {}
+                        model.arena().master(), model.device()),
+      segment_({0, static_cast<int>(setup.recipe.batch.group_size)}, model.device()),
+      figures_(kFigures, model.device()) {}
 
 std::optional<StepFigures> TrainStep::run(int64_t step, Loader& loader,
                                           const std::function<bool()>& abandon) {
   const int groups = static_cast<int>(setup_.recipe.batch.groups);
   const BatchHead head = batch_head_at(
       setup_.recipe, static_cast<double>(step) / static_cast<double>(schedule_.total_steps));
-  StepFigures figures;
+  figures_.clear();
   for (int g = 0; g < groups; ++g) {
     if (abandon && abandon()) {
       tree_.clear();
       return std::nullopt;
     }
-    run_group(g, make_batch(setup_, loader.next(), setup_.recipe.augment.label_smoothing), head,
-              figures);
+    run_group(g, make_batch(setup_, loader.next(), setup_.recipe.augment.label_smoothing), head);
   }
   const Tensor gradient = tree_.sum();
-  for (double* sum : {&figures.loss, &figures.target_loss, &figures.batch_loss, &figures.accuracy,
-                      &figures.batch_accuracy})
-    *sum /= groups;
-  figures.gradient_norm = flat_norm(gradient) / groups;
+  loader.prefetch();
+  StepFigures figures = read_figures(gradient);
   figures.learning_rate = schedule_.at(step);
-  check_finite(step, figures, gradient);
+  if (!figures.finite) fail_diverged(step, figures, gradient);
   optimiser_.step(gradient, figures.learning_rate, 1.0 / groups);
-  update_running(model_.norms(), group_statistics_, setup_.recipe.bn.momentum, model_.running());
+  update_running(group_statistics_, setup_.recipe.bn.momentum, model_.running());
   return figures;
 }
 
-void TrainStep::run_group(int group, const Batch& batch, const BatchHead& head,
-                          StepFigures& figures) {
-  const int offsets[2] = {0, batch.images.shape()[0]};
+void TrainStep::run_group(int group, const Batch& batch, const BatchHead& head) {
   Tape tape;
   ForwardContext context;
   context.tape = &tape;
-  context.segments = {1, offsets};
+  context.segments = segment_;
   context.norm.record = &group_statistics_;
   context.norm.record_row = group;
   {
     const ModelOutput output = model_.forward(Variable(batch.images), context, head);
-    const double loss = soft_cross_entropy(output.y, batch.targets, 1.0, context);
-    figures.target_loss += loss;
-    figures.loss += loss;
-    figures.accuracy += accuracy_of(output.y.value(), batch.targets);
+    const Tensor losses = cross_entropy_losses(output.y, batch.targets, 1.0, context);
+    figures_.add_mean(kTargetLoss, losses);
+    figures_.add_mean(kLoss, losses);
+    figures_.add_correct(kCorrect, output.y.value(), batch.targets);
     if (output.batch.defined()) {
       const double weight = setup_.recipe.batch_head.weight;
-      const double weighted =
-          soft_cross_entropy(output.batch, batch.batch_targets, weight, context);
-      figures.loss += weighted;
-      figures.batch_loss += weight > 0 ? weighted / weight : 0;
-      figures.batch_accuracy += accuracy_of(output.batch.value(), batch.batch_targets);
+      const Tensor batch_losses =
+          cross_entropy_losses(output.batch, batch.batch_targets, weight, context);
+      figures_.add_mean(kLoss, batch_losses, weight);
+      figures_.add_mean(kBatchLoss, batch_losses);
+      figures_.add_correct(kBatchCorrect, output.batch.value(), batch.batch_targets);
     }
   }  // the tape holds what backward needs, nothing else stays alive
   const Tensor leaf = tree_.next_leaf();
@@ -112,20 +106,35 @@ void TrainStep::run_group(int group, const Batch& batch, const BatchHead& head,
   tree_.add(leaf);
 }
 
-void TrainStep::check_finite(int64_t step, const StepFigures& figures,
-                             const Tensor& gradient) const {
-  // Statistics too: a variance that overflows hides behind normalised values of zero.
-  if (std::isfinite(figures.loss) && std::isfinite(figures.gradient_norm) &&
-      std::isfinite(flat_norm(group_statistics_.mean())) &&
-      std::isfinite(flat_norm(group_statistics_.variance())))
-    return;
+StepFigures TrainStep::read_figures(const Tensor& gradient) {
+  figures_.sum_of_squares(kGradientSquares, gradient);
+  figures_.sum_of_squares(kMeanSquares, group_statistics_.mean());
+  figures_.sum_of_squares(kVarianceSquares, group_statistics_.variance());
+  const std::vector<double> values = figures_.read();
+  const double groups = static_cast<double>(setup_.recipe.batch.groups);
+  const double images = static_cast<double>(setup_.recipe.batch.images());
+  StepFigures figures;
+  figures.loss = values[kLoss] / groups;
+  figures.target_loss = values[kTargetLoss] / groups;
+  figures.batch_loss = values[kBatchLoss] / groups;
+  figures.accuracy = values[kCorrect] / images;
+  figures.batch_accuracy = values[kBatchCorrect] / images;
+  figures.gradient_norm = std::sqrt(values[kGradientSquares]) / groups;
+  figures.finite = std::ranges::all_of(values, [](double value) { return std::isfinite(value); });
+  return figures;
+}
+
+void TrainStep::fail_diverged(int64_t step, const StepFigures& figures,
+                              const Tensor& gradient) const {
   // Batch norms are registered in the order of the forward pass: the first one with statistics that
   // are not finite is where it began.
   std::string where;
+  const Tensor tables[] = {group_statistics_.mean().to(Device::cpu),
+                           group_statistics_.variance().to(Device::cpu)};
   for (const NormLayer& layer : model_.norms().layers())
     for (int64_t row = 0; row < group_statistics_.rows() && where.empty(); ++row) {
       const int64_t at = row * model_.norms().columns() + layer.offset;
-      for (const Tensor& table : {group_statistics_.mean(), group_statistics_.variance()})
+      for (const Tensor& table : tables)
         if (!std::isfinite(flat_norm(
                 table.reshape({static_cast<int>(table.elements())}).range(at, {layer.channels}))))
           where = fmt::format("the input of {}", layer.name);

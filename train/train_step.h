@@ -15,6 +15,7 @@
 #include <functional>
 #include <optional>
 
+#include "nn/functional/figures.h"
 #include "nn/optim/schedule.h"
 #include "nn/optim/sgd.h"
 #include "runtime/gradient_tree.h"
@@ -31,6 +32,7 @@ struct StepFigures {
   double accuracy = 0, batch_accuracy = 0;
   double gradient_norm = 0;  // of the mean gradient
   double learning_rate = 0;
+  bool finite = true;  // losses, gradient and the groups' statistics
 };
 
 class TrainStep {
@@ -41,8 +43,9 @@ class TrainStep {
   // Takes batch.groups groups from the loader and updates weights, momentum and running
   // statistics. `step` counts from 0 over all epochs. Error(diverged) names the step (from 1, as
   // everything printed) and the first layer that is not finite; the weights are then those before
-  // the step. Nothing is returned and nothing has changed where `abandon`, which is asked before
-  // each group, said so: the end of a long step need not be waited for.
+  // the step. The device is waited for once, when its figures are read, before the update. Nothing
+  // is returned and nothing has changed where `abandon`, which is asked before each group, said so:
+  // the end of a long step need not be waited for.
   std::optional<StepFigures> run(int64_t step, Loader& loader,
                                  const std::function<bool()>& abandon = {});
 
@@ -51,8 +54,10 @@ class TrainStep {
   int64_t epoch_steps() const { return schedule_.total_steps / setup_.recipe.train.epochs; }
 
  private:
-  void run_group(int group, const Batch& batch, const BatchHead& head, StepFigures& figures);
-  void check_finite(int64_t step, const StepFigures& figures, const Tensor& gradient) const;
+  void run_group(int group, const Batch& batch, const BatchHead& head);
+  StepFigures read_figures(const Tensor& gradient);
+  [[noreturn]] void fail_diverged(int64_t step, const StepFigures& figures,
+                                  const Tensor& gradient) const;
 
   const RunSetup& setup_;
   Model& model_;
@@ -60,6 +65,8 @@ class TrainStep {
   LearningRateSchedule schedule_;
   GradientTree tree_;
   NormStatistics group_statistics_;  // a row a group
+  SegmentTable segment_;             // one group
+  Figures figures_;                  // of the step, on the device
 };
 
 }  // namespace mono

@@ -12,7 +12,6 @@
 #include <chrono>
 #include <optional>
 
-#include "runtime/allocator.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/device.h"
@@ -129,12 +128,12 @@ void Trainer::print_start() const {
   int64_t parameters = 0;
   for (const Parameter& p : model_->arena().parameters()) parameters += p.elements();
   fmt::print(
-      "{}: {} ({:.2f} M parameters) on {} x {} x {}, {}\n"
+      "{}: {} ({:.2f} M parameters) on {} x {} x {}, {}, on {}\n"
       "{} training images of {} ({} test images, {}), {} classes; {} epochs of {} steps of {} x {} "
       "images\n",
       recipe_.name, recipe_.model.backbone, static_cast<double>(parameters) * 1e-6,
       setup_.channels.size(), setup_.crop, setup_.crop, name_of(setup_.precision),
-      split.train.size(), setup_.dataset.root.string(), split.test.size(),
+      name_of(setup_.device), split.train.size(), setup_.dataset.root.string(), split.test.size(),
       name_of(recipe_.data.split), setup_.classes, recipe_.train.epochs, step_.epoch_steps(),
       recipe_.batch.groups, recipe_.batch.group_size);
   std::fflush(stdout);
@@ -185,8 +184,7 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   row["lr"] = figures.learning_rate;
   row["images_per_s"] = images_per_s;
   row["data_wait"] = waited / seconds;
-  row["memory_mb"] =
-      static_cast<double>(CachingAllocator::of(Device::cpu).counters().peak_active_bytes) / 1048576;
+  row["memory_mb"] = static_cast<double>(peak_tensor_bytes(setup_.device)) / 1048576;
   row["eta_s"] = static_cast<double>(step_.total_steps() - done) * seconds;
   row["ranks"] = 1;
   rows_.push_back(std::move(row));
@@ -265,7 +263,7 @@ void list_left_out(const RunSetup& setup, const RunDirectory& run) {
 
 int run_train(const TrainOptions& options) {
   const SignalCatcher signals;
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   const RunDirectory run(options.out);
@@ -276,7 +274,7 @@ int run_train(const TrainOptions& options) {
            options.out.string());
     check_same_recipe(run.path(), recipe);
   }
-  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache);
+  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
   Trainer trainer(*setup, run, signals);
   if (!run.has_run()) {
     RunInfo info;

@@ -21,10 +21,13 @@ std::string instruction_set() {
 }
 
 std::string version_text() {
+  std::string devices = devices_text();  // a line each
+  for (size_t at = 0; (at = devices.find('\n', at)) != std::string::npos; ++at)
+    devices.insert(at + 1, 17, ' ');
   return fmt::format(
       "train_rxrx {}\ncommit           {}\ncompiler         {}\ninstruction set  {}\ndevices       "
       "   {}",
-      program_version(), program_commit(), program_compiler(), instruction_set(), devices_text());
+      program_version(), program_commit(), program_compiler(), instruction_set(), devices);
 }
 
 }  // namespace mono

@@ -1,7 +1,6 @@
 #include "nn/domain/adabn.h"
 
 #include <algorithm>
-#include <array>
 
 #include "kernels/base/philox.h"
 
@@ -33,12 +32,13 @@ std::vector<std::vector<int>> balanced_groups(std::vector<int> images, int group
 
 void domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
                        const ForwardGroup& forward, NormStatistics& statistics, int row) {
-  NormStatistics of_group(layers, 1, statistics.mean().dtype());
-  NormStatistics merged(layers, 1, DType::f64);
+  const Device device = statistics.mean().device();
+  NormStatistics of_group(layers, 1, statistics.mean().dtype(), device);
+  NormStatistics merged(layers, 1, DType::f64, device);
   for (const std::vector<int>& group : groups) {
-    const std::array<int, 2> offsets = {0, static_cast<int>(group.size())};
+    const SegmentTable segments({0, static_cast<int>(group.size())}, device);
     ForwardContext context;
-    context.segments = {1, offsets.data()};
+    context.segments = segments;
     context.norm.source = NormPolicy::Source::batch;
     context.norm.record = &of_group;
     forward(group, context);

@@ -1,8 +1,7 @@
 #include "nn/domain/domain_batch_norm.h"
 
-#include <algorithm>
-
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/elementwise/elementwise.h"
 
 namespace mono {
 namespace {
@@ -42,25 +41,33 @@ void check_batch_statistics(const std::string& layer, const ForwardContext& cont
            layer, s);
 }
 
-Moments table_statistics(const NormLayer& layer, const ForwardContext& context) {
+void gather_statistics(const NormLayer& layer, const ForwardContext& context, const Moments& to) {
   const NormStatistics* table = context.norm.table;
   MONO_CHECK(table, "{}: statistics from a table, but none is given", layer.name);
-  const int segments = context.segments.count;
   const int64_t columns = table->mean().shape().back();
-  const DType master = table->mean().dtype();
-  const Moments moments{Tensor::empty({segments, layer.channels}, master),
-                        Tensor::empty({segments, layer.channels}, master)};
-  dispatch_master(master, [&]<class M>() {
-    for (int s = 0; s < segments; ++s) {
+  dispatch_master(table->mean().dtype(), [&]<class M>() {
+    for (int s = 0; s < context.segments.count; ++s) {
       const int row = context.norm.row_of_segment.empty() ? 0 : context.norm.row_of_segment[s];
       MONO_CHECK(row >= 0 && row < table->rows(), "{}: row {} of {} statistics", layer.name, row,
                  table->rows());
-      const int64_t from = row * columns + layer.offset, to = int64_t{s} * layer.channels;
-      std::copy_n(table->mean().data<M>() + from, layer.channels, moments.mean.data<M>() + to);
-      std::copy_n(table->variance().data<M>() + from, layer.channels,
-                  moments.variance.data<M>() + to);
+      const int64_t at = row * columns + layer.offset, into = int64_t{s} * layer.channels;
+      const auto copy = [&](const Tensor& from, const Tensor& values) {
+        copy_rows<M>(values.stream(), 1, layer.channels, from.data<M>() + at, columns, nullptr,
+                     values.data<M>() + into, layer.channels);
+      };
+      copy(table->mean(), to.mean);
+      copy(table->variance(), to.variance);
     }
   });
+}
+
+Moments table_statistics(const NormLayer& layer, const ForwardContext& context) {
+  MONO_CHECK(context.norm.table, "{}: statistics from a table, but none is given", layer.name);
+  const Tensor& table = context.norm.table->mean();
+  const Shape shape{context.segments.count, layer.channels};
+  const Moments moments{Tensor::empty(shape, table.dtype(), table.device()),
+                        Tensor::empty(shape, table.dtype(), table.device())};
+  gather_statistics(layer, context, moments);
   return moments;
 }
 
@@ -68,19 +75,21 @@ void record_statistics(const NormLayer& layer, const ForwardContext& context,
                        const Moments& moments, int64_t pixels) {
   NormStatistics* record = context.norm.record;
   if (!record) return;
+  const Segments& segments = context.segments;
   const int64_t columns = record->mean().shape().back();
+  const int64_t at = context.norm.record_row * columns + layer.offset;
   dispatch_master(moments.mean.dtype(), [&]<class M>() {
-    for (int s = 0; s < context.segments.count; ++s) {
-      const int row = context.norm.record_row + s;
-      const int64_t to = row * columns + layer.offset;
-      std::copy_n(moments.mean.data<M>() + int64_t{s} * moments.mean.ld(), layer.channels,
-                  record->mean().data<M>() + to);
-      std::copy_n(moments.variance.data<M>() + int64_t{s} * moments.variance.ld(), layer.channels,
-                  record->variance().data<M>() + to);
-      const int images = context.segments.end(s) - context.segments.begin(s);
-      record->count(row, layer.index) = static_cast<double>(images) * static_cast<double>(pixels);
-    }
+    const auto copy = [&](const Tensor& values, const Tensor& to) {
+      copy_rows<M>(to.stream(), segments.count, layer.channels, values.data<M>(), values.ld(),
+                   nullptr, to.data<M>() + at, columns);
+    };
+    copy(moments.mean, record->mean());
+    copy(moments.variance, record->variance());
   });
+  for (int s = 0; s < segments.count; ++s)
+    record->set_count(
+        context.norm.record_row + s, layer.index,
+        static_cast<double>(segments.end(s) - segments.begin(s)) * static_cast<double>(pixels));
 }
 
 Moments layer_statistics(const NormLayer& layer, const ForwardContext& context, const Tensor& x,
@@ -91,12 +100,15 @@ Moments layer_statistics(const NormLayer& layer, const ForwardContext& context, 
   if (!moments) {
     const Shape table{context.segments.count, layer.channels};
     const DType master = master_of(x.dtype());
-    moments = {Tensor::empty(table, master), Tensor::empty(table, master)};
+    moments = {Tensor::empty(table, master, x.device()), Tensor::empty(table, master, x.device())};
     const BatchNormProblem problem = problem_of(x, layer, false, true);
-    Workspace workspace(batch_norm_workspace_bytes(problem, x.dtype(), context.segments.count));
+    Workspace workspace(
+        batch_norm_workspace_bytes(x.device(), problem, x.dtype(), context.segments.count),
+        x.device());
     dispatch_activation(x.dtype(), [&]<class T>() {
-      batch_norm_moments<T>(problem, x.data<T>(), context.segments, moments.mean.data<Master<T>>(),
-                            moments.variance.data<Master<T>>(), 0, workspace);
+      batch_norm_moments<T>(x.stream(), problem, x.data<T>(), context.segments,
+                            moments.mean.data<Master<T>>(), moments.variance.data<Master<T>>(), 0,
+                            workspace);
     });
   }
   record_statistics(layer, context, moments, pixels_per_image(x));
@@ -119,18 +131,22 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
   const Moments statistics = layer_statistics(layer, context, input, options.known);
   const BatchNormProblem problem = problem_of(input, layer, options.relu, batch);
   const Segments segments = context.segments;
-  Variable y(Tensor::empty(input.shape(), input.dtype()), context.tape != nullptr);
+  const Device device = input.device();
+  const Stream stream = input.stream();
+  Variable y(Tensor::empty(input.shape(), input.dtype(), device), context.tape != nullptr);
 
   dispatch_activation(input.dtype(), [&]<class T>() {
     using M = Master<T>;
-    const Tensor scale = Tensor::empty({segments.count, layer.channels}, kDTypeOf<M>);
-    const Tensor shift = Tensor::empty({segments.count, layer.channels}, kDTypeOf<M>);
-    batch_norm_fold<M>(segments.count, layer.channels, layer.eps, layer.gamma->weights<M>(),
+    const Shape table{segments.count, layer.channels};
+    const Tensor scale = Tensor::empty(table, kDTypeOf<M>, device);
+    const Tensor shift = Tensor::empty(table, kDTypeOf<M>, device);
+    batch_norm_fold<M>(stream, segments.count, layer.channels, layer.eps, layer.gamma->weights<M>(),
                        layer.beta->weights<M>(), statistics.mean.data<M>(),
                        statistics.variance.data<M>(), statistics.mean.ld(), scale.data<M>(),
                        shift.data<M>());
-    batch_norm_apply<T>(problem, input.data<T>(), segments, scale.data<M>(), shift.data<M>(),
-                        residual.defined() ? residual.data<T>() : nullptr, y.value().data<T>());
+    batch_norm_apply<T>(stream, problem, input.data<T>(), segments, scale.data<M>(),
+                        shift.data<M>(), residual.defined() ? residual.data<T>() : nullptr,
+                        y.value().data<T>());
   });
   if (!context.tape) return y;
 
@@ -162,8 +178,10 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
           args.dresidual = dresidual.tensor.defined() ? dresidual.tensor.data<T>() : nullptr;
           args.dresidual_mode = dresidual.mode;
           args.segments = segments;
-          Workspace workspace(batch_norm_workspace_bytes(problem, kDTypeOf<T>, segments.count));
-          batch_norm_backward<T>(problem, args, workspace);
+          Workspace workspace(
+              batch_norm_workspace_bytes(dy.device(), problem, kDTypeOf<T>, segments.count),
+              dy.device());
+          batch_norm_backward<T>(dy.stream(), problem, args, workspace);
         });
         b.done(*layer->gamma);
         b.done(*layer->beta);

@@ -25,7 +25,8 @@ struct Moments {
 Moments layer_statistics(const NormLayer& layer, const ForwardContext& context, const Tensor& x,
                          const Moments& known);
 
-// The policy's table rows of a layer, gathered to (segments, C).
+// The policy's table rows of a layer, gathered to (segments, C): into packed tensors, or new ones.
+void gather_statistics(const NormLayer& layer, const ForwardContext& context, const Moments& to);
 Moments table_statistics(const NormLayer& layer, const ForwardContext& context);
 
 // Records batch statistics of a layer where the policy wants them.

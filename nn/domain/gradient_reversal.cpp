@@ -12,7 +12,7 @@ Variable gradient_reversal(const Variable& x, double lambda, const ForwardContex
       if (!dx.tensor.defined()) return;
       const Tensor dy = b.grad();
       dispatch_activation(dy.dtype(), [&]<class T>() {
-        scale_into<T>(dy.elements(), static_cast<Master<T>>(-lambda), dy.data<T>(),
+        scale_into<T>(dy.stream(), dy.elements(), static_cast<Master<T>>(-lambda), dy.data<T>(),
                       dx.tensor.data<T>(), dx.mode);
       });
     });

@@ -2,34 +2,10 @@
 
 #include <algorithm>
 
+#include "kernels/batch_norm/batch_norm.h"
+#include "runtime/copy.h"
+
 namespace mono {
-namespace {
-
-template <class From, class Into>
-void merge(const NormLayers& layers, const NormStatistics& from, int from_row, NormStatistics& into,
-           int row) {
-  const int64_t columns = layers.columns();
-  const From* from_mean = from.mean().data<From>() + from_row * columns;
-  const From* from_variance = from.variance().data<From>() + from_row * columns;
-  Into* mean = into.mean().data<Into>() + row * columns;
-  Into* variance = into.variance().data<Into>() + row * columns;
-  for (const NormLayer& layer : layers.layers()) {
-    const double a = into.count(row, layer.index), b = from.count(from_row, layer.index);
-    if (b == 0) continue;
-    const double share = b / (a + b);  // 1 for the first: what was there before does not count
-    for (int64_t c = layer.offset; c < layer.offset + layer.channels; ++c) {
-      const double delta = static_cast<double>(from_mean[c]) - static_cast<double>(mean[c]);
-      variance[c] = static_cast<Into>(static_cast<double>(variance[c]) * (1 - share) +
-                                      static_cast<double>(from_variance[c]) * share +
-                                      delta * delta * share * (1 - share));
-      mean[c] = static_cast<Into>(static_cast<double>(mean[c]) + delta * share);
-    }
-    into.count(row, layer.index) = a + b;
-  }
-}
-
-}  // namespace
-
 NormLayer& NormLayers::add(ParameterArena& arena, const std::string& name, int channels) {
   NormLayer layer;
   layer.name = name;
@@ -46,46 +22,72 @@ void NormLayers::set_eps(double eps) {
   for (NormLayer& layer : layers_) layer.eps = eps;
 }
 
-NormStatistics::NormStatistics(const NormLayers& layers, int rows, DType master)
+NormStatistics::NormStatistics(const NormLayers& layers, int rows, DType master, Device device)
     : rows_(rows),
       layers_(static_cast<int>(layers.layers().size())),
-      mean_(Tensor::zeros({rows, static_cast<int>(layers.columns())}, master)),
-      variance_(Tensor::empty({rows, static_cast<int>(layers.columns())}, master)),
+      mean_(Tensor::zeros({rows, static_cast<int>(layers.columns())}, master, device)),
+      variance_(Tensor::empty(mean_.shape(), master, device)),
       counts_(static_cast<size_t>(rows) * layers.layers().size(), 0.0) {
-  dispatch_master(master, [&]<class M>() { std::ranges::fill(variance_.span<M>(), M(1)); });
+  const Tensor ones = Tensor::empty(mean_.shape(), master);
+  dispatch_master(master, [&]<class M>() { std::ranges::fill(ones.span<M>(), M(1)); });
+  variance_.copy_from(ones);
+  std::vector<int> layer_of_column;
+  for (const NormLayer& layer : layers.layers())
+    layer_of_column.insert(layer_of_column.end(), static_cast<size_t>(layer.channels), layer.index);
+  layer_of_column_ = on_device<int>(layer_of_column, device);
 }
 
-void update_running(const NormLayers& layers, const NormStatistics& groups, double momentum,
-                    NormStatistics& running) {
-  const int64_t columns = layers.columns();
+void NormStatistics::set_count(int row, int layer, double pixels) {
+  double& count = counts_[index(row, layer)];
+  if (count == pixels) return;
+  count = pixels;
+  counts_on_device_ = Tensor();
+}
+
+const double* NormStatistics::device_counts() const {
+  if (!counts_on_device_.defined()) counts_on_device_ = on_device<double>(counts_, mean_.device());
+  return values_of<double>(counts_on_device_);
+}
+
+NormColumns NormStatistics::device_columns() const {
+  return {mean_.shape().back(), layers_, values_of<int>(layer_of_column_)};
+}
+
+void update_running(const NormStatistics& groups, double momentum, NormStatistics& running) {
   dispatch_master(running.mean().dtype(), [&]<class M>() {
-    const M *mean = groups.mean().data<M>(), *variance = groups.variance().data<M>();
-    M *running_mean = running.mean().data<M>(), *running_variance = running.variance().data<M>();
-    for (const NormLayer& layer : layers.layers()) {
-      for (int64_t c = layer.offset; c < layer.offset + layer.channels; ++c) {
-        double m = 0, v = 0;
-        for (int row = 0; row < groups.rows(); ++row) {
-          const double n = groups.count(row, layer.index);
-          m += static_cast<double>(mean[row * columns + c]);
-          v += static_cast<double>(variance[row * columns + c]) * (n / (n - 1));
-        }
-        m /= groups.rows();
-        v /= groups.rows();
-        running_mean[c] =
-            static_cast<M>((1 - momentum) * static_cast<double>(running_mean[c]) + momentum * m);
-        running_variance[c] = static_cast<M>(
-            (1 - momentum) * static_cast<double>(running_variance[c]) + momentum * v);
-      }
-    }
+    const NormColumns table = groups.device_columns();
+    BatchNormRunning<M> args;
+    args.rows = groups.rows();
+    args.layers = table.layers;
+    args.columns = table.columns;
+    args.mean = groups.mean().data<M>();
+    args.variance = groups.variance().data<M>();
+    args.counts = groups.device_counts();
+    args.layer_of_column = table.layer;
+    args.momentum = momentum;
+    args.running_mean = running.mean().data<M>();
+    args.running_variance = running.variance().data<M>();
+    batch_norm_update_running<M>(running.mean().stream(), args);
   });
 }
 
 void merge_statistics(const NormLayers& layers, const NormStatistics& from, int from_row,
                       NormStatistics& into, int row) {
+  const int64_t columns = layers.columns(), rows_of_layers = layers.layers().size();
   dispatch_master(from.mean().dtype(), [&]<class From>() {
-    dispatch_master(into.mean().dtype(),
-                    [&]<class Into>() { merge<From, Into>(layers, from, from_row, into, row); });
+    dispatch_master(into.mean().dtype(), [&]<class Into>() {
+      merge_tables<From, Into>(into.mean().stream(), into.device_columns(),
+                               from.device_counts() + from_row * rows_of_layers,
+                               into.device_counts() + row * rows_of_layers,
+                               from.mean().data<From>() + from_row * columns,
+                               from.variance().data<From>() + from_row * columns,
+                               into.mean().data<Into>() + row * columns,
+                               into.variance().data<Into>() + row * columns);
+    });
   });
+  for (const NormLayer& layer : layers.layers())
+    into.set_count(row, layer.index,
+                   into.count(row, layer.index) + from.count(from_row, layer.index));
 }
 
 }  // namespace mono

@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/norm_tables/norm_tables.h"
 #include "runtime/parameter_arena.h"
 
 namespace mono {
@@ -47,15 +48,20 @@ class NormLayers {
 class NormStatistics {
  public:
   NormStatistics() = default;
-  // Mean 0, variance 1, count 0, in the arena's master dtype.
-  NormStatistics(const NormLayers& layers, int rows, DType master);
+  // Mean 0, variance 1, count 0, in the arena's master dtype, on the model's device.
+  NormStatistics(const NormLayers& layers, int rows, DType master, Device device = Device::cpu);
 
   int rows() const { return rows_; }
   const Tensor& mean() const { return mean_; }          // (rows, columns)
   const Tensor& variance() const { return variance_; }  // (rows, columns)
   // Pixels (images x height x width) behind a layer's statistics in a row.
   double count(int row, int layer) const { return counts_[index(row, layer)]; }
-  double& count(int row, int layer) { return counts_[index(row, layer)]; }
+  void set_count(int row, int layer, double pixels);
+
+  // For kernels: the counts (rows, layers) on the device, and whose column each is. The counts are
+  // copied there when they have changed, which they do not from one step to the next.
+  const double* device_counts() const;
+  NormColumns device_columns() const;
 
  private:
   size_t index(int row, int layer) const { return static_cast<size_t>(row) * layers_ + layer; }
@@ -63,6 +69,8 @@ class NormStatistics {
   int rows_ = 0, layers_ = 0;
   Tensor mean_, variance_;
   std::vector<double> counts_;
+  Tensor layer_of_column_;           // int, on the device
+  mutable Tensor counts_on_device_;  // f64; undefined: they have changed
 };
 
 // Where a forward pass takes statistics from, and where it leaves those it computed.
@@ -79,8 +87,7 @@ struct NormPolicy {
 
 // running <- (1 - momentum) * running + momentum * mean over the rows of `groups`, in row order;
 // the variance enters unbiased (count / (count - 1)), as PyTorch stores it.
-void update_running(const NormLayers& layers, const NormStatistics& groups, double momentum,
-                    NormStatistics& running);
+void update_running(const NormStatistics& groups, double momentum, NormStatistics& running);
 
 // Accumulates an experiment's statistics over its groups: merges row `from_row` of `from` into row
 // `row` of `into` by counts (Chan's rule in double; exact for groups of any size). The two tables

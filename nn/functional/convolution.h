@@ -15,7 +15,8 @@ struct ConvolutionResult {
   Moments moments;  // (segments, K), if wanted
 };
 
-// x (N,H,W,C) packed; w (K,R,S,C). An input that wants no gradient (the images) gets none.
+// x (N,H,W,C), images may have a pitch; w (K,R,S,C). An input that wants no gradient (the images)
+// gets none.
 ConvolutionResult convolution(const Variable& x, const Parameter& w, const ForwardContext& context,
                               const ConvolutionOptions& options = {});
 
@@ -24,8 +25,9 @@ Variable linear(const Variable& x, const Parameter& w, const Parameter* bias,
                 const ForwardContext& context);
 
 // Which kernels convolutions and matrix products run on. automatic: the measured table;
-// reference: plain loops (f64 runs on them in any case); onednn, implicit_gemm: that variant
-// wherever it can run the problem, the table's choice elsewhere. Process-wide.
+// reference: plain loops (f64 runs on them in any case), on the GPU the naive kernels; onednn,
+// implicit_gemm: that variant wherever it can run the problem, the table's choice elsewhere.
+// Process-wide.
 enum class KernelChoice { automatic, reference, onednn, implicit_gemm };
 void set_kernel_choice(KernelChoice choice);
 KernelChoice kernel_choice();

@@ -1,7 +1,5 @@
 #include "nn/functional/dense_block.h"
 
-#include <algorithm>
-
 #include "kernels/dense_block/dense_block.h"
 
 #include "kernels/batch_norm/batch_norm.h"
@@ -13,17 +11,6 @@ namespace {
 
 // What forward saved, in the order of the tape entry's `saved` list.
 enum Saved { kX, kY1, kMean, kVariance, kMean2, kVariance2, kTable1Mean, kTable1Variance };
-
-ConvVariant choose(const DenseBlockProblem& problem, DType dtype) {
-  switch (kernel_choice()) {
-    case KernelChoice::reference:
-      return ConvVariant::reference;
-    case KernelChoice::onednn:
-      return dtype == DType::f64 ? ConvVariant::reference : ConvVariant::onednn;
-    default:
-      return dense_block_choose(Device::cpu, problem, dtype);
-  }
-}
 
 // Offset of layer l's rows in the stacked tables of norm1 (segments, C_l) of all layers.
 int64_t table1_offset(const DenseBlockProblem& problem, int segments, int layer) {
@@ -85,9 +72,11 @@ void backward(Backward& b, const DenseBlockProblem& problem, Segments segments,
 
   // D is the gradient itself where it is already in master precision, else a converted copy.
   Tensor D = b.grad();
+  const Device device = D.device();
+  const Stream stream = D.stream();
   if (kDTypeOf<T> != kDTypeOf<M>) {
-    const Tensor converted = Tensor::empty(D.shape(), kDTypeOf<M>);
-    convert<M, T>(D.elements(), D.data<T>(), converted.data<M>());
+    const Tensor converted = Tensor::empty(D.shape(), kDTypeOf<M>, device);
+    convert<M, T>(stream, D.elements(), D.data<T>(), converted.data<M>());
     D = converted;
   }
   struct Progress {
@@ -113,16 +102,16 @@ void backward(Backward& b, const DenseBlockProblem& problem, Segments segments,
       backward->done(*p);
   };
   args.layer_done_context = &progress;
-  const ConvVariant variant = choose(problem, kDTypeOf<T>);
+  const ConvVariant variant = choose_dense_block(device, problem, kDTypeOf<T>);
   {
     Workspace workspace(
-        dense_block_workspace_bytes(variant, problem, kDTypeOf<T>, segments.count, true));
-    dense_block_backward<T>(variant, problem, args, workspace);
+        dense_block_workspace_bytes(variant, problem, kDTypeOf<T>, segments.count, true), device);
+    dense_block_backward<T>(stream, variant, problem, args, workspace);
   }
   const auto dx = b.target(0);
   if (dx.tensor.defined())
-    copy_channels<T, M>(D.shape().rows(), problem.C0, D.data<M>(), D.ld(), dx.tensor.data<T>(),
-                        problem.C0, dx.mode);
+    copy_channels<T, M>(stream, D.shape().rows(), problem.C0, D.data<M>(), D.ld(),
+                        dx.tensor.data<T>(), problem.C0, dx.mode);
 }
 
 }  // namespace
@@ -153,42 +142,45 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
 
   const DType dtype = x.dtype(), master = master_of(dtype);
   const int total = problem.C_total(), count = segments.count;
-  const Tensor X = Tensor::empty({problem.N, problem.H, problem.W, total}, dtype);
+  const Device device = input.device();
+  const Stream stream = input.stream();
+  const auto table = [&](const Shape& shape) { return Tensor::empty(shape, master, device); };
+  const Tensor X = Tensor::empty({problem.N, problem.H, problem.W, total}, dtype, device);
   const int y1_copies = context.tape ? problem.layers : 1;
-  const Tensor y1 =
-      Tensor::empty({y1_copies, problem.N, problem.H * problem.W, problem.bottleneck}, dtype);
-  const Tensor mean2 = Tensor::empty({problem.layers, count, problem.bottleneck}, master);
-  const Tensor variance2 = Tensor::empty({problem.layers, count, problem.bottleneck}, master);
+  const Tensor y1 = Tensor::empty({y1_copies, problem.N, problem.H * problem.W, problem.bottleneck},
+                                  dtype, device);
+  const Tensor mean2 = table({problem.layers, count, problem.bottleneck});
+  const Tensor variance2 = table({problem.layers, count, problem.bottleneck});
   Moments moments;
   Tensor mean1, variance1;
 
   dispatch_activation(dtype, [&]<class T>() {
     using M = Master<T>;
-    copy_channels<T, T>(X.shape().rows(), problem.C0, input.data<T>(), input.ld(), X.data<T>(),
-                        total, GradMode::overwrite);
+    copy_channels<T, T>(stream, X.shape().rows(), problem.C0, input.data<T>(), input.ld(),
+                        X.data<T>(), total, GradMode::overwrite);
     if (problem.batch_statistics) {
-      moments = {Tensor::empty({count, total}, master), Tensor::empty({count, total}, master)};
+      moments = {table({count, total}), table({count, total})};
       BatchNormProblem in{};
       in.N = problem.N;
       in.H = problem.H;
       in.W = problem.W;
       in.C = problem.C0;
       in.ldx = total;
-      Workspace workspace(batch_norm_workspace_bytes(in, dtype, count));
-      batch_norm_moments<T>(in, X.data<T>(), segments, moments.mean.data<M>(),
+      Workspace workspace(batch_norm_workspace_bytes(device, in, dtype, count), device);
+      batch_norm_moments<T>(stream, in, X.data<T>(), segments, moments.mean.data<M>(),
                             moments.variance.data<M>(), total, workspace);
     } else {
       const int rows = static_cast<int>(table1_offset(problem, count, problem.layers));
-      mean1 = Tensor::empty({rows}, master);
-      variance1 = Tensor::empty({rows}, master);
+      mean1 = table({rows});
+      variance1 = table({rows});
       for (int l = 0; l < problem.layers; ++l) {
-        const Moments table1 = table_statistics(*layers[l].norm1, context);
-        const Moments table2 = table_statistics(*layers[l].norm2, context);
         const int64_t offset = table1_offset(problem, count, l);
-        std::ranges::copy(table1.mean.span<M>(), mean1.data<M>() + offset);
-        std::ranges::copy(table1.variance.span<M>(), variance1.data<M>() + offset);
-        std::ranges::copy(table2.mean.span<M>(), mean2.images(l, l + 1).data<M>());
-        std::ranges::copy(table2.variance.span<M>(), variance2.images(l, l + 1).data<M>());
+        const Shape shape1{count, problem.C_in(l)}, shape2{count, problem.bottleneck};
+        gather_statistics(*layers[l].norm1, context,
+                          {mean1.range(offset, shape1), variance1.range(offset, shape1)});
+        gather_statistics(
+            *layers[l].norm2, context,
+            {mean2.images(l, l + 1).reshape(shape2), variance2.images(l, l + 1).reshape(shape2)});
       }
     }
     const auto kernel =
@@ -201,17 +193,17 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
     }
     args.layers = kernel;
     args.segments = segments;
-    const ConvVariant variant = choose(problem, dtype);
-    Workspace workspace(dense_block_workspace_bytes(variant, problem, dtype, count, false));
-    dense_block_forward<T>(variant, problem, args, workspace);
+    const ConvVariant variant = choose_dense_block(device, problem, dtype);
+    Workspace workspace(dense_block_workspace_bytes(variant, problem, dtype, count, false), device);
+    dense_block_forward<T>(stream, variant, problem, args, workspace);
   });
   if (problem.batch_statistics)
     for (int l = 0; l < problem.layers; ++l) {
       record_statistics(*layers[l].norm1, context, moments, pixels);
-      const Shape table{count, problem.bottleneck};
+      const Shape shape{count, problem.bottleneck};
       record_statistics(
           *layers[l].norm2, context,
-          {mean2.images(l, l + 1).reshape(table), variance2.images(l, l + 1).reshape(table)},
+          {mean2.images(l, l + 1).reshape(shape), variance2.images(l, l + 1).reshape(shape)},
           pixels);
     }
 

@@ -21,19 +21,40 @@ KernelChoice parse_kernel_choice(const std::string& name) {
        name);
 }
 
-ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType dtype) {
-  const ConvVariant wanted = current == KernelChoice::reference ? ConvVariant::reference
-                             : current == KernelChoice::onednn  ? ConvVariant::onednn
-                                                                : ConvVariant::implicit_gemm;
-  if (current != KernelChoice::automatic &&
-      conv2d_supports(Device::cpu, wanted, pass, problem, dtype))
+namespace {
+// What the choice means on a device; of the GPU, oneDNN means nothing.
+ConvVariant wanted_convolution(Device device) {
+  const bool gpu = device != Device::cpu;
+  switch (current) {
+    case KernelChoice::reference:
+      return gpu ? ConvVariant::naive : ConvVariant::reference;
+    case KernelChoice::implicit_gemm:
+      return gpu ? ConvVariant::implicit_gemm_mma : ConvVariant::implicit_gemm;
+    default:
+      return ConvVariant::onednn;
+  }
+}
+}  // namespace
+
+ConvVariant choose_convolution(Device device, ConvPass pass, const ConvProblem& problem,
+                               DType dtype) {
+  const ConvVariant wanted = wanted_convolution(device);
+  if (current != KernelChoice::automatic && conv2d_supports(device, wanted, pass, problem, dtype))
     return wanted;
-  return conv2d_choose(Device::cpu, pass, problem, dtype);
+  return conv2d_choose(device, pass, problem, dtype);
 }
 
-MatmulVariant choose_matmul(const MatmulProblem& problem, DType dtype) {
-  const bool reference = current == KernelChoice::reference;
-  return reference ? MatmulVariant::reference : matmul_choose(Device::cpu, problem, dtype);
+ConvVariant choose_dense_block(const Device device, const DenseBlockProblem& problem, DType dtype) {
+  const ConvVariant wanted = wanted_convolution(device);
+  if (current != KernelChoice::automatic && dense_block_supports(device, wanted, problem, dtype))
+    return wanted;
+  return dense_block_choose(device, problem, dtype);
+}
+
+MatmulVariant choose_matmul(Device device, const MatmulProblem& problem, DType dtype) {
+  if (current == KernelChoice::reference)
+    return device == Device::cpu ? MatmulVariant::reference : MatmulVariant::naive;
+  return matmul_choose(device, problem, dtype);
 }
 
 }  // namespace mono

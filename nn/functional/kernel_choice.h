@@ -2,12 +2,16 @@
 #pragma once
 
 #include "kernels/conv2d/conv2d.h"
+#include "kernels/dense_block/dense_block.h"
 #include "kernels/matmul/matmul.h"
 #include "nn/functional/convolution.h"
 
 namespace mono {
 
-ConvVariant choose_convolution(ConvPass pass, const ConvProblem& problem, DType dtype);
-MatmulVariant choose_matmul(const MatmulProblem& problem, DType dtype);
+ConvVariant choose_convolution(Device device, ConvPass pass, const ConvProblem& problem,
+                               DType dtype);
+// The variant that carries a whole dense block.
+ConvVariant choose_dense_block(Device device, const DenseBlockProblem& problem, DType dtype);
+MatmulVariant choose_matmul(Device device, const MatmulProblem& problem, DType dtype);
 
 }  // namespace mono

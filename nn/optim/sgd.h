@@ -1,6 +1,7 @@
 // SGD with momentum over the arena, as torch.optim.SGD (RxRx1, section 4.1: momentum 0.9).
 #pragma once
 
+#include "kernels/sgd/sgd.h"
 #include "runtime/parameter_arena.h"
 
 namespace mono {
@@ -19,20 +20,21 @@ class Sgd {
   // One step with the gradients of a flat array, multiplied by grad_scale first (1/groups makes
   // the sum over groups their mean).
   void step(const Tensor& gradients, double lr, double grad_scale);
+  // The two halves of it: the rates go to device memory, so that a captured step() finds those of
+  // each replay there.
+  void set_rates(double lr, double grad_scale);
+  void step(const Tensor& gradients);
 
   // The momentum array; checkpoints hold it by parameter.
   const Tensor& momentum() const { return momentum_; }
 
  private:
-  // A run of the arena with one weight decay.
-  struct Segment {
-    int64_t begin, end;
-    double weight_decay;
-  };
   ParameterArena& arena_;
   SgdOptions options_;
   Tensor momentum_;
-  std::vector<Segment> segments_;
+  std::vector<SgdRun> runs_;
+  Tensor runs_on_gpu_;  // the same; undefined on the CPU
+  Tensor rates_;        // one SgdRates, on the device
 };
 
 }  // namespace mono

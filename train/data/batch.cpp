@@ -3,17 +3,16 @@
 namespace mono {
 namespace {
 
-PlaneScale scale_of(const RunSetup& setup, const RawBatch& raw) {
-  if (setup.normalisation.values.empty())
-    return self_standardisation(raw.planes, raw.values, setup.crop);
-  PlaneScale scale;
+PlaneScale scale_of(const RunSetup& setup, const RawBatch& raw, const AugmentValues& values) {
+  if (setup.normalisation.values.empty()) return self_standardisation(raw.planes, values);
+  std::vector<float> mean, inv_std;
   for (const int site : raw.sites)
     for (const int channel : setup.channels) {
       const MeanStd& of = setup.normalisation.of(site, channel);
-      scale.mean.push_back(static_cast<float>(of.mean / 255));
-      scale.inv_std.push_back(static_cast<float>(1 / (of.std / 255 + 1e-8)));
+      mean.push_back(static_cast<float>(of.mean / 255));
+      inv_std.push_back(static_cast<float>(1 / (of.std / 255 + 1e-8)));
     }
-  return scale;
+  return plane_scale(mean, inv_std, raw.planes.device());
 }
 
 // (N, classes): own_share at the image's own label, the rest at its partner's.
@@ -43,7 +42,9 @@ RawBatch read_batch(const RunSetup& setup, std::span<const int> sites) {
   const int H = setup.images->height(), W = setup.images->width();
   RawBatch raw;
   raw.sites.assign(sites.begin(), sites.end());
-  raw.planes = Tensor::empty({N, C, H, W}, DType::u8);
+  const Shape shape{N, C, H, W};
+  raw.planes = setup.device == Device::cpu ? Tensor::empty(shape, DType::u8)
+                                           : Tensor::empty_pinned(shape, DType::u8);
   raw.values.resize(sites.size());
   raw.own_share.assign(sites.size(), 1.0f);
   const int64_t bytes = int64_t{C} * H * W;
@@ -59,14 +60,17 @@ RawBatch read_batch(const RunSetup& setup, std::span<const int> sites) {
 }
 
 Batch make_batch(const RunSetup& setup, const RawBatch& raw, double smoothing) {
+  const Device device = raw.planes.device();
+  const AugmentValues values(raw.planes, raw.values, setup.crop);
   Batch batch;
   batch.images =
-      augmented_images(raw.planes, raw.values, setup.crop, scale_of(setup, raw), setup.precision);
-  batch.targets = soft_targets(raw, setup.classes, smoothing,
-                               [&](int site) { return setup.label[static_cast<size_t>(site)]; });
+      augmented_images(raw.planes, values, scale_of(setup, raw, values), setup.precision);
+  batch.targets = soft_targets(raw, setup.classes, smoothing, [&](int site) {
+                    return setup.label[static_cast<size_t>(site)];
+                  }).to(device);
   batch.batch_targets = soft_targets(raw, setup.experiments, 0, [&](int site) {
-    return setup.dataset.sites[static_cast<size_t>(site)].experiment;
-  });
+                          return setup.dataset.sites[static_cast<size_t>(site)].experiment;
+                        }).to(device);
   return batch;
 }
 

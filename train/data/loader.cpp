@@ -1,6 +1,7 @@
 #include "train/data/loader.h"
 
 #include <chrono>
+#include <utility>
 
 #include "kernels/base/thread_pool.h"
 
@@ -12,7 +13,8 @@ Loader::Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int
       end_(last_step * setup.recipe.batch.groups),
       next_(first_step * setup.recipe.batch.groups),
       ticket_(next_),
-      slots_(static_cast<size_t>(workers) + 1) {
+      slots_(static_cast<size_t>(workers) + 1),
+      upload_(setup.device) {
   for (int i = 0; i < workers; ++i) threads_.emplace_back([this] { work(); });
 }
 
@@ -26,6 +28,28 @@ Loader::~Loader() {
 }
 
 RawBatch Loader::next() {
+  if (!ahead_.batch && !ahead_.error) {
+    RawBatch batch = take();
+    batch.planes = upload_(batch.planes);
+    return batch;
+  }
+  const Slot ahead = std::exchange(ahead_, {});
+  if (ahead.error) std::rethrow_exception(ahead.error);
+  return *ahead.batch;
+}
+
+void Loader::prefetch() {
+  if (setup_.device == Device::cpu || next_ >= end_ || ahead_.batch || ahead_.error) return;
+  try {
+    RawBatch batch = take();
+    batch.planes = upload_(batch.planes);
+    ahead_.batch = std::move(batch);
+  } catch (...) {  // belongs to the group, not to the step before it
+    ahead_.error = std::current_exception();
+  }
+}
+
+RawBatch Loader::take() {
   const auto start = std::chrono::steady_clock::now();
   const auto count_wait = [&] {
     waited_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

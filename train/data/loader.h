@@ -1,4 +1,4 @@
-// Reads the groups of a run ahead of the training step.
+// Reads the groups of a run ahead of the training step, and brings their planes to its device.
 //
 // Worker threads take the groups of the plan in order, read and decode their images and draw their
 // augmentation; next() hands them out in the same order, whoever was quicker. What is ready and
@@ -14,6 +14,7 @@
 #include <thread>
 #include <vector>
 
+#include "train/data/planes_upload.h"
 #include "train/data/sampler.h"
 
 namespace mono {
@@ -26,8 +27,13 @@ class Loader {
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;
 
-  // The next group. Rethrows what its reading threw: Error(data) names the file.
+  // The next group, its planes on RunSetup::device. They stay until the next call but one; what
+  // computes on them must have been enqueued before the next call. Rethrows what its reading threw:
+  // Error(data) names the file.
   RawBatch next();
+  // Starts to copy the next group's planes to a GPU, which works meanwhile: for the end of a step,
+  // before the host waits. Nothing on the CPU, or when there is no further group.
+  void prefetch();
   // Seconds that next() has spent waiting (or reading, without workers) since the start.
   double waited() const { return waited_; }
 
@@ -39,6 +45,7 @@ class Loader {
   using Plan = std::shared_ptr<const std::vector<Group>>;
 
   void work();
+  RawBatch take();  // the next group as it was read
   RawBatch load(int64_t number);
   Plan plan(int64_t epoch);
 
@@ -54,6 +61,8 @@ class Loader {
   std::condition_variable room_, ready_;
   int64_t plan_epoch_ = -1;
   Plan plan_;
+  PlanesUpload upload_;
+  Slot ahead_;  // what prefetch() has taken
   std::vector<std::thread> threads_;
 };
 

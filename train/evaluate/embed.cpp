@@ -36,9 +36,9 @@ std::string metadata_csv(const Dataset& dataset, const std::vector<int>& sites) 
 }  // namespace
 
 int run_embed(const EmbedOptions& options) {
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
   if (!options.statistics.empty()) parse_statistics_mode(options.statistics);
-  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache);
+  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
   const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
   make_folder(options.out);
 

@@ -61,9 +61,9 @@ bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
 }
 
 int run_evaluate(const EvaluateOptions& options) {
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
   if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
-  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache);
+  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
   const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
   const Evaluation evaluation = evaluate(run, mode);
   const std::filesystem::path file = write_evaluation(options.run, run, evaluation);

@@ -81,6 +81,8 @@ void write_statistics(const std::filesystem::path& path, const TrainedRun& run,
                       const ExperimentStatistics& own) {
   const size_t rows = own.experiments.size();
   const int64_t columns = run.model->norms().columns();
+  const Tensor mean = own.table.mean().to(Device::cpu);
+  const Tensor variance = own.table.variance().to(Device::cpu);
   std::vector<std::vector<float>> values;
   std::vector<SafetensorsTensor> tensors;
   const size_t layers = run.model->norms().layers().size();
@@ -89,8 +91,7 @@ void write_statistics(const std::filesystem::path& path, const TrainedRun& run,
   counts.reserve(layers);
   for (const NormLayer& layer : run.model->norms().layers()) {
     const std::vector<int64_t> shape = {static_cast<int64_t>(rows), layer.channels};
-    for (const auto& [name, table] :
-         {std::pair{".mean", own.table.mean()}, std::pair{".variance", own.table.variance()}}) {
+    for (const auto& [name, table] : {std::pair{".mean", mean}, std::pair{".variance", variance}}) {
       std::vector<float>& flat = values.emplace_back();
       for (size_t row = 0; row < rows; ++row) {
         const float* from =

@@ -1,7 +1,6 @@
 #include "train/evaluate/inference.h"
 
 #include <algorithm>
-#include <array>
 #include <deque>
 #include <future>
 #include <map>
@@ -9,6 +8,7 @@
 #include "kernels/base/thread_pool.h"
 #include "nn/domain/adabn.h"
 #include "train/data/batch.h"
+#include "train/data/planes_upload.h"
 #include "train/progress.h"
 
 namespace mono {
@@ -94,6 +94,13 @@ class ReadAhead {
   std::deque<std::future<RawBatch>> reading_;
 };
 
+ModelOutput on_host(const ModelOutput& output) {
+  const auto copy = [](const Variable& x) {
+    return x.defined() ? Variable(x.value().to(Device::cpu)) : x;
+  };
+  return {copy(output.y), copy(output.batch), copy(output.embedding)};
+}
+
 }  // namespace
 
 ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
@@ -102,11 +109,13 @@ ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
   const std::vector<Domain> plan = plan_of(setup, sites, mode);
   const BatchHead head = batch_head_at(setup.recipe, 1);
   ReadAhead reader(setup, plan);
+  PlanesUpload upload(setup.device);
   const int64_t passes = mode == StatisticsMode::experiment ? 2 : 1;
   Progress progress(task, static_cast<int64_t>(sites.size()) * passes, "images");
 
   auto forward = [&](std::span<const int> expected, const ForwardContext& context) {
-    const RawBatch raw = reader.next();
+    RawBatch raw = reader.next();
+    raw.planes = upload(raw.planes);
     MONO_CHECK(std::ranges::equal(raw.sites, expected), "batches out of order");
     const ModelOutput output =
         model.forward(Variable(make_batch(setup, raw).images), context, head);
@@ -121,7 +130,7 @@ ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
   ExperimentStatistics own;
   if (mode == StatisticsMode::experiment) {
     own.table = NormStatistics(model.norms(), static_cast<int>(plan.size()),
-                               model.running().mean().dtype());
+                               model.running().mean().dtype(), setup.device);
     context.norm.table = &own.table;
   }
   for (const Domain& domain : plan) {
@@ -132,9 +141,9 @@ ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
       context.norm.row_of_segment = {&row, 1};
     }
     for (const std::vector<int>& batch : domain.batches) {
-      const std::array<int, 2> offsets = {0, static_cast<int>(batch.size())};
-      context.segments = {1, offsets.data()};
-      visit(batch, forward(batch, context));
+      const SegmentTable segments({0, static_cast<int>(batch.size())}, setup.device);
+      context.segments = segments;
+      visit(batch, on_host(forward(batch, context)));
     }
   }
   return own;

@@ -12,8 +12,8 @@
 
 namespace mono {
 
-// One batch: sites (N) and what the model gave for them. Sites come grouped by experiment; within
-// a group their order is that of the pass, not of the disk.
+// One batch: sites (N) and what the model gave for them, on the CPU. Sites come grouped by
+// experiment; within a group their order is that of the pass, not of the disk.
 using VisitOutputs = std::function<void(std::span<const int> sites, const ModelOutput& output)>;
 
 // The batch-norm statistics of experiments: row r of the table belongs to experiments[r].

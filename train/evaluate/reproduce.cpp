@@ -54,9 +54,9 @@ std::optional<Result> earlier_result(const std::filesystem::path& run, const std
 }
 
 Result evaluate_folder(const std::filesystem::path& folder, const std::string& split,
-                       StatisticsMode mode) {
+                       StatisticsMode mode, Device device) {
   if (const auto earlier = earlier_result(folder, split, mode)) return *earlier;
-  const TrainedRun run = load_run(folder, split, {}, {});
+  const TrainedRun run = load_run(folder, split, {}, {}, device);
   const Evaluation evaluation = evaluate(run, mode);
   write_evaluation(folder, run, evaluation);
   if (evaluation.figures.overall.images == 0)
@@ -75,7 +75,7 @@ struct MethodRows {
 };
 
 void add_seed(const ReproduceOptions& options, const Table1Method& method, int64_t seed,
-              MethodRows& rows) {
+              Device device, MethodRows& rows) {
   Table1Figures own, control;
   for (const std::string split : kSplits) {
     const std::filesystem::path folder = run_folder(options, method.name, split, seed);
@@ -86,9 +86,9 @@ void add_seed(const ReproduceOptions& options, const Table1Method& method, int64
       (split == kSplits[0] ? figures.separated : figures.stratified) = result.accuracy;
       if (split == kSplits[1]) figures.batch_accuracy = result.batch_accuracy;
     };
-    enter(evaluate_folder(folder, split, mode), own);
+    enter(evaluate_folder(folder, split, mode, device), own);
     if (rows.control.control)
-      enter(evaluate_folder(folder, split, StatisticsMode::experiment), control);
+      enter(evaluate_folder(folder, split, StatisticsMode::experiment, device), control);
   }
   rows.row.seeds.push_back(own);
   if (rows.control.control) rows.control.seeds.push_back(control);
@@ -141,7 +141,7 @@ std::vector<Table1Method> table1_methods(const ReproduceOptions& options) {
 
 int execute_table1(const ReproduceOptions& options) {
   const std::vector<Table1Method> methods = table1_methods(options);
-  choose_device(options.compute.device, options.compute.threads);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
   make_folder(options.out);
   Table1 table;
   table.name = table_name(options);
@@ -166,7 +166,7 @@ int execute_table1(const ReproduceOptions& options) {
         std::fflush(stdout);
         if (const int code = train_one(options, method, split, seed)) return code;
       }
-      add_seed(options, method, seed, rows);
+      add_seed(options, method, seed, device, rows);
     }
     table.rows.push_back(rows.row);
     if (rows.control.control) table.rows.push_back(rows.control);

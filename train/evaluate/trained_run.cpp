@@ -33,7 +33,8 @@ void check_split(const std::string& run, const std::string& asked, const Recipe&
 }  // namespace
 
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
-                    const std::filesystem::path& data, const std::filesystem::path& cache) {
+                    const std::filesystem::path& data, const std::filesystem::path& cache,
+                    Device device) {
   Recipe recipe = read_run_recipe(run);
   check_split(run.string(), split, recipe);
   const RunInfo info = read_run_info(run);
@@ -46,7 +47,7 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   // A cache belongs to its screen: another screen comes without the run's.
   const std::filesystem::path own_cache = data.empty() ? info.cache : std::string();
   loaded.setup = set_up(recipe, data.empty() ? std::filesystem::path(info.data) : data,
-                        cache.empty() ? own_cache : cache);
+                        cache.empty() ? own_cache : cache, device);
   loaded.model = make_model(*loaded.setup);
   load_weights(*loaded.model, checkpoint.model);
 

@@ -29,6 +29,7 @@ struct TrainedRun {
 // that the run was trained on. Errors: usage (the other split), data (no run, a damaged checkpoint
 // or a screen that does not fit it; each names the file).
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
-                    const std::filesystem::path& data, const std::filesystem::path& cache);
+                    const std::filesystem::path& data, const std::filesystem::path& cache,
+                    Device device = Device::cpu);
 
 }  // namespace mono

@@ -48,14 +48,14 @@ TEST_F(NormStatisticsTest, RunningAveragesFollowPyTorchsRule) {
   NormStatistics groups(layers, 3, DType::f64), running(layers, 1, DType::f64);
   const double counts[] = {8, 20, 50};
   for (int row = 0; row < 3; ++row) {
-    groups.count(row, 0) = counts[row];
-    groups.count(row, 1) = counts[row] / 2;
+    groups.set_count(row, 0, counts[row]);
+    groups.set_count(row, 1, counts[row] / 2);
     for (int c = 0; c < 5; ++c) {
       groups.mean().data<double>()[row * 5 + c] = row + 0.25 * c;
       groups.variance().data<double>()[row * 5 + c] = 1 + row * c;
     }
   }
-  for (int step = 0; step < 2; ++step) update_running(layers, groups, 0.1, running);
+  for (int step = 0; step < 2; ++step) update_running(groups, 0.1, running);
   for (int c = 0; c < 5; ++c) {
     double m = 0, v = 1;
     for (int step = 0; step < 2; ++step) {
@@ -85,7 +85,7 @@ TEST_F(NormStatisticsTest, MergedGroupsOfAnySizeEqualAllValuesAtOnce) {
     for (const double x : values) m += x / size;
     for (const double x : values) v += (x - m) * (x - m) / size;
     NormStatistics group(layers, 1, DType::f64);
-    group.count(0, 0) = group.count(0, 1) = size;
+    for (const int layer : {0, 1}) group.set_count(0, layer, size);
     for (int c = 0; c < 5; ++c) {
       group.mean().data<double>()[c] = m + c;
       group.variance().data<double>()[c] = v * (c + 1);
@@ -109,7 +109,7 @@ TEST_F(NormStatisticsTest, ASingleGroupIsTakenOverExactlyAndAnEmptyOneIgnored) {
   group.variance().data<float>()[3] = 7.3f;
   merge_statistics(layers, group, 0, merged, 0);
   EXPECT_EQ(mean(merged, 0, 3), 0.0) << "a group without pixels counted";
-  group.count(0, 1) = 12;
+  group.set_count(0, 1, 12);
   merge_statistics(layers, group, 0, merged, 0);
   EXPECT_EQ(mean(merged, 0, 3), static_cast<double>(0.1f));
   EXPECT_EQ(variance(merged, 0, 3), static_cast<double>(7.3f));

@@ -25,12 +25,13 @@ TEST(AugmentedImages, AreTheNormalisedCropWithChannelsInnermost) {
   const int N = 2, C = 3, H = 7, W = 9, crop = 5;
   const Tensor planes = random_planes(N, C, H, W);
   const std::vector<AugmentImage> images = {{.crop_y = 2, .crop_x = 4}, {.crop_y = 0, .crop_x = 1}};
-  PlaneScale scale;
+  std::vector<float> mean, inv_std;
   for (int i = 0; i < N * C; ++i) {
-    scale.mean.push_back(0.1f * static_cast<float>(i));
-    scale.inv_std.push_back(1.0f + static_cast<float>(i));
+    mean.push_back(0.1f * static_cast<float>(i));
+    inv_std.push_back(1.0f + static_cast<float>(i));
   }
-  const Tensor out = augmented_images(planes, images, crop, scale, DType::f64);
+  const Tensor out = augmented_images(planes, AugmentValues(planes, images, crop),
+                                      plane_scale(mean, inv_std, Device::cpu), DType::f64);
   ASSERT_EQ(out.shape(), (Shape{N, crop, crop, C}));
   for (int n = 0; n < N; ++n)
     for (int h = 0; h < crop; ++h)
@@ -39,7 +40,7 @@ TEST(AugmentedImages, AreTheNormalisedCropWithChannelsInnermost) {
           const int y = h + images[n].crop_y, x = w + images[n].crop_x, i = n * C + c;
           const double value = planes.data<uint8_t>()[((n * C + c) * H + y) * W + x];
           EXPECT_NEAR(out.data<double>()[((n * crop + h) * crop + w) * C + c],
-                      (value / 255 - double(scale.mean[i])) * double(scale.inv_std[i]), 1e-6);
+                      (value / 255 - double(mean[i])) * double(inv_std[i]), 1e-6);
         }
 }
 
@@ -47,8 +48,9 @@ TEST(SelfStandardisation, GivesEveryPlaneMeanZeroAndDeviationOne) {
   const int N = 2, C = 2, crop = 6;
   const Tensor planes = random_planes(N, C, 8, 8);
   const std::vector<AugmentImage> images = {{.crop_y = 1, .crop_x = 2}, {.crop_y = 2}};
-  const Tensor out = augmented_images(planes, images, crop,
-                                      self_standardisation(planes, images, crop), DType::f32);
+  const AugmentValues values(planes, images, crop);
+  const Tensor out =
+      augmented_images(planes, values, self_standardisation(planes, values), DType::f32);
   for (int n = 0; n < N; ++n)
     for (int c = 0; c < C; ++c) {
       double sum = 0, squares = 0;
@@ -65,7 +67,7 @@ TEST(SelfStandardisation, GivesEveryPlaneMeanZeroAndDeviationOne) {
 TEST(AugmentedImages, RefuseACropLargerThanThePlanes) {
   const std::vector<AugmentImage> images(2);
   try {
-    self_standardisation(random_planes(2, 3, 7, 9), images, 8);
+    AugmentValues(random_planes(2, 3, 7, 9), images, 8);
     FAIL() << "a crop of 8 from 7 rows";
   } catch (const Error& error) {
     EXPECT_THAT(error.what(), HasSubstr("planes u8 (2, 3, 7, 9) for 2 images and a crop of 8"));

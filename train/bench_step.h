@@ -1,0 +1,33 @@
+// One training step on a batch that stays the same: what `bench` times, and what a captured step
+// is compared with.
+#pragma once
+
+#include "models/model.h"
+#include "nn/functional/figures.h"
+#include "nn/optim/sgd.h"
+
+namespace mono {
+
+class BenchStep {
+ public:
+  // Random images and labels, the same for every device and precision. The model must outlive this.
+  BenchStep(Model& model, int batch, int image_size, int channels, int classes, DType dtype);
+
+  // Forward, loss, backward, update. Enqueues only; the same work at each call.
+  void run();
+  // The loss of the last step, before its update. Waits for it.
+  double loss() const { return figures_.read()[0]; }
+  // What the tape held when the last backward began, bytes.
+  int64_t saved_bytes() const { return saved_bytes_; }
+
+ private:
+  Model& model_;
+  Tensor images_, targets_, gradients_;
+  SegmentTable segments_;
+  NormStatistics recorded_;
+  Sgd optimiser_;
+  Figures figures_;
+  int64_t saved_bytes_ = 0;
+};
+
+}  // namespace mono
