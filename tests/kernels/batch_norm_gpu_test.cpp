@@ -23,12 +23,13 @@ struct Case {
 std::vector<Case> cases() {
   return {
       {{.N = 1, .H = 3, .W = 5, .C = 1}, {0, 1}},
+      {{.N = 4, .H = 9, .W = 17, .C = 129, .relu = false}, {0, 1, 4}},  // units
       {{.N = 6, .H = 5, .W = 7, .C = 7, .ldx = 10, .ldy = 16}, {0, 1, 6}},
       {{.N = 6, .H = 4, .W = 4, .C = 31, .ldx = 36}, {0, 1, 4, 6}, true},
       {{.N = 4, .H = 6, .W = 3, .C = 33, .relu = false}, {0, 3, 4}, true},
       {{.N = 4, .H = 2, .W = 3, .C = 24, .batch_statistics = false}, {0, 3, 4}},
-      {{.N = 3, .H = 13, .W = 11, .C = 48, .ldx = 72, .ldy = 56}, {0, 1, 3}},          // packs
-      {{.N = 3, .H = 5, .W = 5, .C = 136, .ldx = 144, .relu = false}, {0, 3}},         // packs
+      {{.N = 3, .H = 13, .W = 11, .C = 48, .ldx = 72, .ldy = 56}, {0, 1, 3}},  // packs
+      {{.N = 5, .H = 13, .W = 11, .C = 136, .ldx = 144}, {0, 2, 5}},           // packs, units
       {{.N = 2, .H = 20, .W = 21, .C = 16, .batch_statistics = false}, {0, 2}, true},  // packs
       {{.N = 2, .H = 7, .W = 7, .C = 264}, {0, 1, 2}, true},  // two tiles of packs
   };
@@ -195,7 +196,7 @@ TYPED_TEST(BatchNormGpu, MatchesTheCpu) {
 TEST(BatchNormMomentsGpu, LargeMeanSmallSpreadAndIndependentSegments) {
   for_each_schedule([] {
     const GpuStream stream;
-    constexpr int C = 8, kImage = 30 * 30;
+    constexpr int C = 128, kImage = 30 * 30;  // 8 units an image
     const std::vector<float> x = normal_values<float>(3 * kImage * C, 11, 1000.0, 0.01);
     const GpuArray<float> on_gpu(stream, x);
     const auto moments = [&](int first, const std::vector<int>& offsets) {

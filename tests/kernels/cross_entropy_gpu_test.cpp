@@ -140,6 +140,14 @@ TYPED_TEST(CrossEntropyGpu, CountsRightRowsByTheFirstOfEquals) {
         EXPECT_EQ(right_on<T>(gpu, 1, 3, logits, row.targets), row.right ? 10.5 : 10.0)
             << &row - rows << (gpu ? " gpu" : " cpu");
     }
+    // The first of equals is not the first thread's.
+    for (int tie : {3, 40, 255}) {
+      std::vector<T> row(300, T(M(0)));
+      row[tie] = row[256] = T(M(1));
+      std::vector<float> target(300, 0.0f);
+      target[tie] = 1;
+      for (bool gpu : {false, true}) EXPECT_EQ(right_on<T>(gpu, 1, 300, row, target), 10.5) << tie;
+    }
     const int N = 9, K = 300;
     std::vector<T> logits = normal_values<T>(N * K, 4);
     const std::vector<float> targets = soft_targets(N, K);
