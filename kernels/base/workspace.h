@@ -1,5 +1,4 @@
-// Hands out the arrays of an operation's workspace, at multiples of 256 bytes from its begin, which
-// is 64-byte aligned on the CPU and 256-byte aligned on a GPU. The same sequence of takes on
+// Hands out the arrays of an operation's workspace, 64-byte aligned. The same sequence of takes on
 // a null workspace measures how many bytes it needs.
 #pragma once
 
@@ -23,7 +22,7 @@ class WorkspaceLayout {
   template <class T>
   T* take(int64_t count) {
     std::byte* at = bytes_.data() ? bytes_.data() + used_ : nullptr;
-    used_ += (static_cast<size_t>(count) * sizeof(T) + 255) / 256 * 256;
+    used_ += (static_cast<size_t>(count) * sizeof(T) + 63) / 64 * 64;
     if (operation_)
       MONO_CHECK(used_ <= bytes_.size(), "{}: needs a workspace of {} bytes or more, got {}",
                  operation_, used_, bytes_.size());

@@ -6,6 +6,7 @@
 //   wgrad   product of each unit of pixels; merge the units
 #include <algorithm>
 
+#include "kernels/conv2d/conv2d_cudnn.h"
 #include "kernels/conv2d/conv2d_gpu.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_mma.cuh"
 #include "kernels/conv2d/conv2d_naive.cuh"
@@ -180,6 +181,8 @@ bool supports(ConvVariant variant, DType dtype) {
       return dtype == DType::f32 || dtype == DType::bf16;
     case ConvVariant::implicit_gemm_mma:
       return dtype == DType::bf16;
+    case ConvVariant::cudnn:
+      return kHasCudnn && dtype != DType::f64;
     default:
       return false;
   }
@@ -194,6 +197,9 @@ ConvVariant choose(ConvPass, const ConvProblem& p, DType dtype) {
 
 size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype,
                        int segments) {
+  if constexpr (kHasCudnn)
+    if (variant == ConvVariant::cudnn)
+      return library_workspace_bytes(kCudnn, pass, problem, dtype, segments);
   WorkspaceLayout work;
   if (dtype == DType::bf16)
     Scratch<bf16>(variant, pass, problem, segments, work);
@@ -205,6 +211,8 @@ size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& pr
 template <class T>
 void fprop(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvFprop<T>& args,
            std::span<std::byte> workspace) {
+  if constexpr (kHasCudnn)
+    if (variant == ConvVariant::cudnn) return library_fprop(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_fprop", workspace);
   const Scratch<T> scratch(variant, ConvPass::fprop, p, args.segments.count, work);
   pack_filter(stream, p, args.w, false, scratch);
@@ -268,6 +276,8 @@ OutputGradient<T> output_gradient(Stream stream, const ConvProblem& p,
 template <class T, class GradT>
 void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
            const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
+  if constexpr (kHasCudnn)
+    if (variant == ConvVariant::cudnn) return library_dgrad(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_dgrad", workspace);
   const Scratch<T> scratch(variant, ConvPass::dgrad, p, args.segments.count, work);
   pack_filter(stream, p, args.w, true, scratch);
@@ -322,6 +332,8 @@ void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
 template <class T>
 void wgrad(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvWgrad<T>& args,
            std::span<std::byte> workspace) {
+  if constexpr (kHasCudnn)
+    if (variant == ConvVariant::cudnn) return library_wgrad(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_wgrad", workspace);
   const Scratch<T> scratch(variant, ConvPass::wgrad, p, args.segments.count, work);
   const UnitShape shape = unit_shape(variant, p, kDTypeOf<T>);

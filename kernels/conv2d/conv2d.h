@@ -50,7 +50,7 @@ enum class ConvVariant {
   naive,              // a thread computes one output at a time, straight from global memory
   smem_tiled,         // tiles in shared memory, a register tile a thread, FFMA
   implicit_gemm_mma,  // bf16: cp.async pipeline, prologue in shared memory, tensor cores
-  cudnn,              // cuDNN and passes around it; in no build yet
+  cudnn,              // cuDNN and passes around it (conv2d_library.h), in CUDA builds that find it
 };
 inline constexpr int kConvVariants = 7;
 std::string_view name_of(ConvVariant variant);

@@ -6,8 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "tests/kernels/conv2d_cases.h"
-#include "tests/kernels/gpu_test.h"
+#include "tests/kernels/conv2d_gpu_cases.h"
 
 namespace mono {
 namespace {
@@ -17,97 +16,27 @@ using namespace conv2d_test;
 constexpr ConvVariant kVariants[] = {ConvVariant::naive, ConvVariant::smem_tiled,
                                      ConvVariant::implicit_gemm_mma, ConvVariant::cudnn};
 
-template <class T>
-GpuArray<T> upload(Stream stream, const GuardedArray<T>& from) {
-  return GpuArray<T>(stream, std::span<const T>(from.data(), static_cast<size_t>(from.size())));
-}
-template <class T>
-void download(GuardedArray<T>& to, const GpuArray<T>& from) {
-  const std::vector<T> values = from.host();
-  ASSERT_EQ(static_cast<int64_t>(values.size()), to.size());
-  std::copy(values.begin(), values.end(), to.data());
-}
-
-template <class T, class GradT>
-struct GpuOperands {
-  using M = Master<T>;
-  GpuArray<T> x, y_saved;
-  GpuArray<M> w, scale, shift, mean, multiply, a, b, c;
-  GpuArray<GradT> dy;
-  GpuArray<T> g;
-  GpuArray<int> offsets;
-  const int* gpu_offsets() const { return offsets.data(); }
-
-  GpuOperands(Stream s, const Case& test, const Operands<T, GradT>& from)
-      : x(upload(s, from.x)),
-        y_saved(upload(s, from.y_saved)),
-        w(upload(s, from.w)),
-        scale(upload(s, from.scale)),
-        shift(upload(s, from.shift)),
-        mean(upload(s, from.mean)),
-        multiply(upload(s, from.multiply)),
-        a(upload(s, from.a)),
-        b(upload(s, from.b)),
-        c(upload(s, from.c)),
-        dy(upload(s, from.dy)),
-        g(upload(s, from.g)),
-        offsets(s, test.offsets) {}
-};
-
-template <class T, class GradT>
-struct GpuResults {
-  using M = Master<T>;
-  GpuArray<T> y, g_out;
-  GpuArray<GradT> dx;
-  GpuArray<M> mean, variance, sum_dz, sum_dzx, dw;
-
-  GpuResults(Stream s, const Results<T, GradT>& from)
-      : y(upload(s, from.y)),
-        g_out(upload(s, from.g_out)),
-        dx(upload(s, from.dx)),
-        mean(upload(s, from.mean)),
-        variance(upload(s, from.variance)),
-        sum_dz(upload(s, from.sum_dz)),
-        sum_dzx(upload(s, from.sum_dzx)),
-        dw(upload(s, from.dw)) {}
-
-  void copy_to(Results<T, GradT>& to) const {
-    download(to.y, y);
-    download(to.g_out, g_out);
-    download(to.dx, dx);
-    download(to.mean, mean);
-    download(to.variance, variance);
-    download(to.sum_dz, sum_dz);
-    download(to.sum_dzx, sum_dzx);
-    download(to.dw, dw);
-  }
-};
-
 template <class T, class GradT>
 Results<T, GradT> run(ConvVariant variant, const Case& test, const Operands<T, GradT>& operands) {
-  const GpuStream stream;
-  Results<T, GradT> results(test);
-  GpuOperands<T, GradT> in(stream, test, operands);
-  GpuResults<T, GradT> out(stream, results);
   const ConvProblem& p = test.problem;
-  const auto workspace = [&](ConvPass pass) {  // fresh, so NaN on the emulator
-    const size_t bytes = conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments());
-    return GpuArray<std::byte>(stream, static_cast<int64_t>(bytes));
-  };
-  const auto all = [&](const GpuArray<std::byte>& array, ConvPass pass) {
-    return std::span(array.data(),
-                     conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments()));
-  };
-  const auto f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
-             w = workspace(ConvPass::wgrad);
-  if (std::is_same_v<T, GradT>)  // else they have run already, with the same types
-    conv2d_fprop<T>(stream, variant, p, fprop_arguments(test, in, out), all(f, ConvPass::fprop));
-  conv2d_dgrad<T, GradT>(stream, variant, p, dgrad_arguments(test, in, out),
-                         all(d, ConvPass::dgrad));
-  if (std::is_same_v<T, GradT>)
-    conv2d_wgrad<T>(stream, variant, p, wgrad_arguments(test, in, out), all(w, ConvPass::wgrad));
-  out.copy_to(results);
-  return results;
+  return run_on_gpu(test, operands, [&](Stream stream, auto& in, auto& out) {
+    const auto workspace = [&](ConvPass pass) {  // fresh, so NaN on the emulator
+      const size_t bytes = conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments());
+      return GpuArray<std::byte>(stream, static_cast<int64_t>(bytes));
+    };
+    const auto all = [&](const GpuArray<std::byte>& array, ConvPass pass) {
+      return std::span(array.data(),
+                       conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments()));
+    };
+    const auto f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
+               w = workspace(ConvPass::wgrad);
+    if (std::is_same_v<T, GradT>)  // else they have run already, with the same types
+      conv2d_fprop<T>(stream, variant, p, fprop_arguments(test, in, out), all(f, ConvPass::fprop));
+    conv2d_dgrad<T, GradT>(stream, variant, p, dgrad_arguments(test, in, out),
+                           all(d, ConvPass::dgrad));
+    if (std::is_same_v<T, GradT>)
+      conv2d_wgrad<T>(stream, variant, p, wgrad_arguments(test, in, out), all(w, ConvPass::wgrad));
+  });
 }
 
 bool is_of_dgrad(std::string_view name) {
@@ -136,10 +65,12 @@ struct Expectation {
       SCOPED_TRACE(fmt::format("{} {} {}", name_of(variant), name_of(kDTypeOf<T>),
                                test->problem.to_string()));
       Results<T, GradT> result = run<T, GradT>(variant, *test, in);
+      // A library's dz and dw are rounded to bf16 in between (conv2d_library.h).
+      const bool rounds = variant == ConvVariant::cudnn && kDTypeOf<T> == DType::bf16;
       size_t i = 0;
       Results<T, GradT>::for_each(
           [&](const char* name, auto& mine, auto& exact) {
-            const double most = allowed[i++];
+            const double most = allowed[i++] + (rounds ? 0.1 : 0);
             if (!std::is_same_v<T, GradT> && !is_of_dgrad(name)) return;
             EXPECT_LE(relative_error(mine, exact), most) << name;
           },

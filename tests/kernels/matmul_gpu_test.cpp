@@ -1,5 +1,7 @@
 // Every GPU variant of the matrix product against a naive oracle (matmul_cases.h).
 #include "kernels/matmul/matmul.h"
+
+#include "kernels/matmul/matmul_cublaslt.h"
 #include "tests/kernels/gpu_test.h"
 #include "tests/kernels/matmul_cases.h"
 
@@ -113,6 +115,21 @@ TEST(MatmulGpu, RejectsAVariantOfTheOtherDevice) {
     EXPECT_THROW((matmul(stream, MatmulVariant::naive, {1, 1, 0}, DType::f32, args, {})), Error);
   });
 }
+
+#ifdef MONO_CUDA
+// The library is there to be opened, and what fails is named.
+TEST(MatmulGpu, CublasLtWithoutAGpuSaysSo) {
+  if (gpu::properties()) GTEST_SKIP() << "there is a GPU";
+  float x = 0;
+  try {
+    matmul_cublaslt(Stream{kGpu}, {1, 1, 1, false, false, 1, 1, 1},
+                    {&x, &x, nullptr, &x, DType::f32, DType::f32, false}, {});
+    FAIL() << "there is no GPU";
+  } catch (const Error& e) {
+    EXPECT_NE(std::string(e.what()).find("cudaGetDevice"), std::string::npos) << e.what();
+  }
+}
+#endif
 
 }  // namespace
 }  // namespace mono
