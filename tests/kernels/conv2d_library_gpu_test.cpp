@@ -117,7 +117,8 @@ void check(const Case& test) {
   });
   Results<T, GradT>::for_each(
       [](const char* name, auto& mine, auto& exact) {
-        EXPECT_LE(rms_difference(mine, exact), kDTypeOf<T> == DType::f32 ? 1e-6 : 0x1p-8) << name;
+        EXPECT_LE(rms_difference(mine, exact), kDTypeOf<T> == DType::f32 ? 2e-6 : 0x1p-6)
+            << name;  // sums may cancel
       },
       got, want);
 }
