@@ -1,6 +1,7 @@
 #include "kernels/elementwise/elementwise.cuh"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/base/workspace.h"
 #include "kernels/elementwise/elementwise.h"
@@ -11,7 +12,17 @@ namespace {
 constexpr int kThreads = 256;
 
 LaunchShape shape_for(int64_t n) {
-  return {std::min(blocks_for(n, kThreads), 65536u), kThreads, 0};
+  return {static_cast<unsigned>(std::min<int64_t>((n + kThreads - 1) / kThreads, 65536)), kThreads,
+          0};
+}
+
+// Calls f.operator()<V>() with the width of a pack that divides n elements at the given addresses.
+template <class T, class F, class... Pointers>
+void dispatch_width(int64_t n, F&& f, const Pointers*... pointers) {
+  if (n % kPackWidth<T> == 0 && (packs_fit(pointers, 0, 0) && ...))
+    f.template operator()<kPackWidth<T>>();
+  else
+    f.template operator()<1>();
 }
 
 // Units of the sum of squares: by n only, at most 1,024.
@@ -28,33 +39,41 @@ int64_t sum_units(int64_t n) {
 template <class T>
 void add(Stream stream, int64_t n, const T* a, const T* b, T* y) {
   if (!stream.on_gpu()) return add<T>(n, a, b, y);
-  launch<add_kernel<T>>(stream, shape_for(n), n, a, b, y);
+  const auto run = [&]<int V>() {
+    launch<add_kernel<T, V>>(stream, shape_for(n / V), n / V, a, b, y);
+  };
+  dispatch_width<T>(n, run, a, b, y);
 }
 
 template <class T>
 void relu_forward(Stream stream, int64_t n, const T* x, T* y) {
   if (!stream.on_gpu()) return relu_forward<T>(n, x, y);
-  launch<relu_forward_kernel<T>>(stream, shape_for(n), n, x, y);
+  const auto run = [&]<int V>() {
+    launch<relu_forward_kernel<T, V>>(stream, shape_for(n / V), n / V, x, y);
+  };
+  dispatch_width<T>(n, run, x, y);
 }
 
 template <class T>
 void relu_backward(Stream stream, int64_t n, const T* dy, const T* y, T* dx, GradMode mode) {
   if (!stream.on_gpu()) return relu_backward<T>(n, dy, y, dx, mode);
   if (mode == GradMode::ignore) return;
-  launch<relu_backward_kernel<T>>(stream, shape_for(n), n, dy, y, dx, mode == GradMode::accumulate);
+  const auto run = [&]<int V>() {
+    launch<relu_backward_kernel<T, V>>(stream, shape_for(n / V), n / V, dy, y, dx,
+                                       mode == GradMode::accumulate);
+  };
+  dispatch_width<T>(n, run, dy, y, dx);
 }
 
 template <class T>
 void scale_into(Stream stream, int64_t n, Master<T> alpha, const T* x, T* y, GradMode mode) {
   if (!stream.on_gpu()) return scale_into<T>(n, alpha, x, y, mode);
   if (mode == GradMode::ignore) return;
-  launch<scale_kernel<T>>(stream, shape_for(n), n, alpha, x, y, mode == GradMode::accumulate);
-}
-
-template <class To, class From>
-void convert(Stream stream, int64_t n, const From* x, To* y) {
-  if (!stream.on_gpu()) return convert<To, From>(n, x, y);
-  launch<copy_channels_kernel<To, From>>(stream, shape_for(n), n, 1, x, 1, y, 1, false);
+  const auto run = [&]<int V>() {
+    launch<scale_kernel<T, V>>(stream, shape_for(n / V), n / V, alpha, x, y,
+                               mode == GradMode::accumulate);
+  };
+  dispatch_width<T>(n, run, x, y);
 }
 
 template <class To, class From>
@@ -63,8 +82,30 @@ void copy_channels(Stream stream, int64_t pixels, int C, const From* x, int ldx,
   if (!stream.on_gpu()) return copy_channels<To, From>(pixels, C, x, ldx, y, ldy, mode);
   if (mode == GradMode::ignore) return;
   MONO_CHECK(ldx >= C && ldy >= C, "copy_channels: {} channels at pitches {} and {}", C, ldx, ldy);
-  launch<copy_channels_kernel<To, From>>(stream, shape_for(pixels * C), pixels, C, x, ldx, y, ldy,
-                                         mode == GradMode::accumulate);
+  using Wider = std::conditional_t<(sizeof(To) > sizeof(From)), To, From>;
+  const auto run = [&]<int V>() {
+    const int packs = C / V, tiles = (packs + 31) / 32, width = (packs + tiles - 1) / tiles;
+    const int rows = kThreads / width;
+    LaunchShape shape = shape_for((pixels + rows - 1) / rows * kThreads);
+    shape.grid.y = static_cast<unsigned>(tiles);
+    shape.block = dim3(static_cast<unsigned>(width), static_cast<unsigned>(rows));
+    launch<copy_channels_kernel<To, From, V>>(stream, shape, pixels, C, x, ldx, y, ldy,
+                                              mode == GradMode::accumulate);
+  };
+  // Packs of the wider type are 16 bytes, of the other one less; both are asked for 16.
+  if (C % kPackWidth<Wider> == 0 && ldx % kPackWidth<Wider> == 0 && ldy % kPackWidth<Wider> == 0 &&
+      packs_fit(x, 0, 0) && packs_fit(y, 0, 0))
+    run.template operator()<kPackWidth<Wider>>();
+  else
+    run.template operator()<1>();
+}
+
+// An array is an image whose pixels are packs.
+template <class To, class From>
+void convert(Stream stream, int64_t n, const From* x, To* y) {
+  if (!stream.on_gpu()) return convert<To, From>(n, x, y);
+  const int pack = n % 8 == 0 ? 8 : 1;
+  copy_channels<To, From>(stream, n / pack, pack, x, pack, y, pack, GradMode::overwrite);
 }
 
 template <class M>
@@ -79,7 +120,11 @@ template <class T>
 void scale_by(Stream stream, int64_t n, const double* alpha, const T* x, T* y, GradMode mode) {
   if (!stream.on_gpu()) return scale_into<T>(n, static_cast<Master<T>>(*alpha), x, y, mode);
   if (mode == GradMode::ignore) return;
-  launch<scale_by_kernel<T>>(stream, shape_for(n), n, alpha, x, y, mode == GradMode::accumulate);
+  const auto run = [&]<int V>() {
+    launch<scale_by_kernel<T, V>>(stream, shape_for(n / V), n / V, alpha, x, y,
+                                  mode == GradMode::accumulate);
+  };
+  dispatch_width<T>(n, run, x, y);
 }
 
 size_t sum_of_squares_workspace_bytes(Device device, int64_t n) {

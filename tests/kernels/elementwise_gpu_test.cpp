@@ -28,7 +28,7 @@ TYPED_TEST(ElementwiseGpu, MatchesTheCpu) {
   using T = TypeParam;
   using M = Master<T>;
   for_each_schedule([] {
-    for (int64_t n : {1, 7, 33, 1000}) {
+    for (int64_t n : {1, 7, 33, 1000, 3001}) {
       const GpuStream stream;
       const std::vector<T> a = normal_values<T>(n, 1), b = normal_values<T>(n, 2);
       std::vector<T> y(a.size()), z(b);
@@ -47,24 +47,61 @@ TYPED_TEST(ElementwiseGpu, MatchesTheCpu) {
   });
 }
 
+template <class To, class From>
+void converts_and_copies() {
+  const GpuStream stream;
+  const struct {
+    int pixels, C, ldx, ldy;
+  } problems[] = {{37, 5, 7, 9}, {1, 1, 1, 1}, {41, 16, 24, 32}, {9, 280, 288, 280}, {6, 8, 8, 12}};
+  for (const auto& p : problems)
+    for (GradMode mode : {GradMode::overwrite, GradMode::accumulate, GradMode::ignore}) {
+      const std::vector<From> x = normal_values<From>(p.pixels * p.ldx, 3);
+      std::vector<To> y = normal_values<To>(p.pixels * p.ldy, 4);
+      const GpuArray<From> gpu_x(stream, x);
+      const GpuArray<To> gpu_y(stream, y), converted(stream, p.pixels * p.ldx);
+      copy_channels<To, From>(Stream{}, p.pixels, p.C, x.data(), p.ldx, y.data(), p.ldy, mode);
+      copy_channels<To, From>(stream, p.pixels, p.C, gpu_x.data(), p.ldx, gpu_y.data(), p.ldy,
+                              mode);
+      expect_same(y, gpu_y.host());
+      convert<To, From>(stream, p.pixels * p.ldx, gpu_x.data(), converted.data());
+      std::vector<To> expected(x.size());
+      convert<To, From>(p.pixels * p.ldx, x.data(), expected.data());
+      EXPECT_TRUE(same_bits(converted.host(), expected));
+    }
+}
+
 TYPED_TEST(ElementwiseGpu, ConvertsAndCopiesChannels) {
   using T = TypeParam;
   for_each_schedule([] {
+    converts_and_copies<T, float>();
+    converts_and_copies<float, T>();
+    converts_and_copies<T, T>();
+  });
+}
+
+// Pointers between two packs take the path of single elements.
+TEST(ElementwiseGpuAlignment, AnOffsetOfOneElement) {
+  for_each_schedule([] {
     const GpuStream stream;
-    const int pixels = 37, C = 5, ldx = 7, ldy = 9;
-    const std::vector<float> x = normal_values<float>(pixels * ldx, 3);
-    std::vector<T> y = normal_values<T>(pixels * ldy, 4);
-    const GpuArray<float> dx(stream, x);
-    const GpuArray<T> dy(stream, y), converted(stream, pixels * ldx);
-    copy_channels<T, float>(Stream{}, pixels, C, x.data(), ldx, y.data(), ldy,
-                            GradMode::accumulate);
-    copy_channels<T, float>(stream, pixels, C, dx.data(), ldx, dy.data(), ldy,
-                            GradMode::accumulate);
-    expect_same(y, dy.host());
-    convert<T, float>(stream, pixels * ldx, dx.data(), converted.data());
-    std::vector<T> expected(x.size());
-    convert<T, float>(pixels * ldx, x.data(), expected.data());
-    expect_same(expected, converted.host());
+    const std::vector<bf16> a = normal_values<bf16>(65, 1), b = normal_values<bf16>(65, 2);
+    std::vector<bf16> y = a;
+    const GpuArray<bf16> gpu_a(stream, a), gpu_b(stream, b), gpu_y(stream, a);
+    add<bf16>(Stream{}, 64, a.data() + 1, b.data() + 1, y.data() + 1);
+    add<bf16>(stream, 64, gpu_a.data() + 1, gpu_b.data() + 1, gpu_y.data() + 1);
+    expect_same(y, gpu_y.host());
+  });
+}
+
+TEST(ElementwiseGpuNan, ReluLetsNanThrough) {
+  for_each_schedule([] {
+    const GpuStream stream;
+    const std::vector<float> x{-1, std::nanf(""), 2, 0};
+    const GpuArray<float> gpu_x(stream, x);
+    relu_forward<float>(stream, 4, gpu_x.data(), gpu_x.data());
+    const std::vector<float> y = gpu_x.host();
+    EXPECT_EQ(y[0], 0);
+    EXPECT_TRUE(std::isnan(y[1]));
+    EXPECT_EQ(y[2], 2);
   });
 }
 
