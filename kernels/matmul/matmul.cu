@@ -100,7 +100,8 @@ void launch_mma(Stream stream, const MatmulProblem& p, const bf16* a, const bf16
 template <class T, class A, class B, class Out>
 void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, B, Out>& args,
          std::span<std::byte> workspace) {
-  const MatmulOutput<Out> out{args.c, p.ldc, args.bias, args.mode == GradMode::accumulate};
+  const bool pairs = p.ldc % 2 == 0 && reinterpret_cast<uintptr_t>(args.c) % (2 * sizeof(Out)) == 0;
+  const MatmulOutput<Out> out{args.c, p.ldc, args.bias, args.mode == GradMode::accumulate, pairs};
   const dim3 per_element(blocks_for(int64_t{p.M} * p.N, 256));
   if (variant == MatmulVariant::naive)
     return launch<matmul_naive_kernel<T, A, B, Out>>(

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/matmul/matmul_variants.h"
+#include "kernels/simt/pack.cuh"
 #include "kernels/simt/simt.cuh"
 
 namespace mono {
@@ -14,7 +15,25 @@ struct MatmulOutput {
   int64_t ldc;
   const Master<Out>* bias;  // null: none
   bool accumulate;
+  bool pairs;  // c and ldc are aligned for two neighbouring elements at once
 
+  // N is the end of the row: of a pair, only what lies before it is stored.
+  __device__ __forceinline__ void store_pair(int m, int n, int N, Master<Out> first,
+                                             Master<Out> second) const {
+    if (!pairs || n + 1 >= N) {
+      store(m, n, first);
+      if (n + 1 < N) store(m, n + 1, second);
+      return;
+    }
+    Out* out = c + m * ldc + n;
+    if (bias) first += bias[n], second += bias[n + 1];
+    if (accumulate) {
+      const Pack<Out, 2> before = load_pack<Out, 2>(out);
+      first += static_cast<Master<Out>>(before.value[0]);
+      second += static_cast<Master<Out>>(before.value[1]);
+    }
+    store_pack(out, Pack<Out, 2>{{static_cast<Out>(first), static_cast<Out>(second)}});
+  }
   __device__ __forceinline__ void store(int m, int n, Master<Out> sum) const {
     Out* out = c + m * ldc + n;
     if (bias) sum += bias[n];
@@ -30,13 +49,15 @@ struct MatmulSplit {
   int count = 1, k_each;
   float* partial = nullptr;  // (count, M, N); null with one split
 
+  // Columns n (even) and n + 1, as far as they lie before N.
   template <class Out>
-  __device__ __forceinline__ void store(const MatmulOutput<Out>& out, int M, int N, int m, int n,
-                                        float sum) const {
+  __device__ __forceinline__ void store_pair(const MatmulOutput<Out>& out, int M, int N, int m,
+                                             int n, float first, float second) const {
     if (partial)
-      partial[(int64_t{blockIdx.y} * M + m) * N + n] = sum;
+      MatmulOutput<float>{partial + int64_t{blockIdx.y} * M * N, N, nullptr, false, N % 2 == 0}
+          .store_pair(m, n, N, first, second);
     else
-      out.store(m, n, sum);
+      out.store_pair(m, n, N, first, second);
   }
 };
 

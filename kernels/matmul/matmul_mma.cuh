@@ -132,10 +132,10 @@ __global__ void __launch_bounds__(MatmulMma<Tile>::kThreads, 2)
 #pragma unroll
     for (int j = 0; j < kTilesN; ++j)
 #pragma unroll
-      for (int r = 0; r < 4; ++r) {
+      for (int r = 0; r < 4; r += 2) {  // registers 2 i and 2 i + 1 are neighbours
         const MmaM16N8K16::Position at = MmaM16N8K16::d(lane, r);
         const int m = m_begin + warp_m + 16 * i + at.row, n = n_begin + warp_n + 8 * j + at.column;
-        if (m < M && n < N) split.store(out, M, N, m, n, sum[i][j][r]);
+        if (m < M && n < N) split.store_pair(out, M, N, m, n, sum[i][j][r], sum[i][j][r + 1]);
       }
 }
 

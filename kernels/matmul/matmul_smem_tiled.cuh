@@ -111,9 +111,9 @@ __global__ void __launch_bounds__(SmemTiled::kThreads, 6)
 #pragma unroll
   for (int i = 0; i < 8; ++i)
 #pragma unroll
-    for (int j = 0; j < 8; ++j) {
+    for (int j = 0; j < 8; j += 2) {
       const int m = m_begin + m0 + i % 4 + 32 * (i / 4), n = n_begin + n0 + j % 4 + 32 * (j / 4);
-      if (m < M && n < N) split.store(out, M, N, m, n, sum[i][j]);
+      if (m < M && n < N) split.store_pair(out, M, N, m, n, sum[i][j], sum[i][j + 1]);
     }
 }
 
