@@ -3,6 +3,8 @@
 
 #include <cmath>
 
+#include "kernels/base/philox.h"
+#include "models/weights.h"
 #include "runtime/graph.h"
 #include "tests/kernels/gpu_test.h"
 #include "tests/train/tiny_screen.h"
@@ -119,6 +121,90 @@ TEST_F(DeviceRuns, BitsDoNotDependOnLoaderWorkers) {
     return losses;
   };
   EXPECT_EQ(losses(0), losses(2));
+}
+
+// Planes arrive on a stream of their own, early or late.
+TEST_F(DeviceRuns, BitsDoNotDependOnTheOrderOfStreams) {
+  const auto setup = set_up(test::tiny_recipe(sets()), screen_->path(), {}, kGpu);
+  std::vector<double> first;
+  test::for_each_schedule([&] {
+    {
+      const std::unique_ptr<Model> model = make_model(*setup);
+      TrainStep step(*setup, *model);
+      Loader loader(*setup, 0, 2, 1);
+      std::vector<double> losses;
+      for (int i = 0; i < 2; ++i) losses.push_back(step.run(i, loader)->loss);
+      if (first.empty()) first = losses;
+      EXPECT_EQ(losses, first);
+    }
+    synchronize(compute_stream(kGpu));
+  });
+}
+
+// `forward` writes what the CPU writes: outputs, every gradient, every buffer.
+TEST_F(DeviceRuns, ForwardWritesTheCpusNumbers) {
+  test::TempDir dir;
+  ModelOptions model_options;
+  model_options.classes = 7;
+  const auto model = make_model("densenet_smoke", model_options);
+  model->initialise(DType::f32, 3);
+  const std::vector<NamedTensor> state = state_dict(*model);
+  write_safetensors(dir / "w", as_safetensors(state));
+  Philox random(2, Purpose::test);
+  std::vector<float> x(4 * 6 * 32 * 32), dy(4 * 7);
+  for (std::vector<float>* values : {&x, &dy})
+    for (float& value : *values) value = static_cast<float>(random.normal());
+  const std::vector<int32_t> domain = {9, 4, 9, 4};
+  const std::vector<SafetensorsTensor> input = {
+      safetensors_f32("x", {4, 6, 32, 32}, x),
+      safetensors_f32("dy", {4, 7}, dy),
+      {"domain", "I32", {4}, std::as_bytes(std::span(domain))}};
+  write_safetensors(dir / "x", input);
+  ForwardOptions options;
+  options.model = "densenet_smoke";
+  options.classes = 7;
+  options.mode = "train";
+  options.backward = true;
+  options.weights = dir / "w";
+  options.input = dir / "x";
+  for (const Device device : {Device::cpu, kGpu}) {
+    options.output = dir / std::string(name_of(device));
+    options.compute.device = name_of(device);
+    ASSERT_EQ(run_forward(options), 0);
+  }
+  const SafetensorsFile cpu(dir / "cpu"), gpu(dir / std::string(name_of(kGpu)));
+  ASSERT_EQ(cpu.entries().size(), gpu.entries().size());
+  for (const SafetensorsEntry& entry : cpu.entries()) {
+    const std::vector<float> a = cpu.values<float>(entry.name), b = gpu.values<float>(entry.name);
+    double difference = 0, square = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      difference += std::pow(double{a[i]} - double{b[i]}, 2);
+      square += std::pow(double{a[i]}, 2);
+    }
+    // Some gradients of the scale before the pool vanish but for rounding.
+    EXPECT_LE(std::sqrt(difference), 1e-3 * std::sqrt(square) + 1e-5) << entry.name;
+  }
+
+  options.precision = "f64";
+  try {
+    run_forward(options);
+    FAIL() << "f64 on a GPU";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_THAT(error.what(), HasSubstr("f64 runs on the CPU"));
+  }
+}
+
+TEST_F(DeviceRuns, CheckTriesAStep) {
+  test::TempDir dir;
+  const TrainOptions train = options({}, kGpu);
+  PreflightOptions check;
+  check.recipe = train.recipe;
+  check.sets = train.sets;
+  check.data = train.data;
+  check.out = dir.path();
+  check.compute = train.compute;
+  EXPECT_EQ(run_check(check), 0);
 }
 
 TEST_F(DeviceRuns, NamesTheFirstLayerThatIsNotFinite) {

@@ -3,10 +3,12 @@
 #include <gtest/gtest.h>
 
 #include "kernels/base/thread_pool.h"
+#include "nn/functional/augmentation.h"
 #include "nn/functional/convolution.h"
 #include "nn/functional/dense_block.h"
 #include "nn/functional/pooling.h"
 #include "nn/functional/precision.h"
+#include "tests/kernels/gpu_test.h"
 #include "tests/nn/gradient_check.h"
 
 namespace mono {
@@ -14,7 +16,7 @@ namespace {
 
 // images -> 3x3 - norm - pool = a;  b = norm(3x3(a)) + norm(1x1(a));  dense block - pool - linear
 struct Network {
-  explicit Network(DType master) {
+  explicit Network(DType master, Device device = Device::cpu) {
     const auto filter = [&](const char* name, int K, int R, int C) {
       return &arena.add(name, {K, R, R, C}, Init::kaiming_normal_fan_in);
     };
@@ -36,6 +38,11 @@ struct Network {
     bias = &arena.add("fc.bias", {5}, Init::linear_uniform, true, 28);
     arena.allocate(master);
     test::randomise(arena);
+    if (device != Device::cpu) {
+      const Tensor weights = arena.weights();
+      arena.allocate(master, device);
+      arena.weights().copy_from(weights);
+    }
   }
 
   Variable forward(const Variable& images, const ForwardContext& context) const {
@@ -72,20 +79,22 @@ TEST(SmallNetwork, GradientIsTheDifferenceQuotient) {
 }
 
 // Output, input gradient and all parameter gradients in doubles.
-std::vector<std::vector<double>> run(DType dtype) {
-  Network network(master_of(dtype));
+std::vector<std::vector<double>> run(DType dtype, Device device = Device::cpu) {
+  Network network(master_of(dtype), device);
+  const SegmentTable segments(kSegments, device);
   Tape tape;
-  ForwardContext context{&tape, {2, kSegments.data()}, {}};
-  const Variable x(converted(test::normal_tensor({5, 12, 11, 6}, 1, DType::bf16), dtype), true);
+  ForwardContext context{&tape, segments, {}};
+  const Variable x(images_on(test::normal_tensor({5, 12, 11, 6}, 1, DType::bf16), dtype, device),
+                   true);
   const Variable y = network.forward(x, context);
-  y.seed_grad(converted(test::normal_tensor(y.shape(), 2, DType::bf16), dtype));
+  y.seed_grad(converted(test::normal_tensor(y.shape(), 2, DType::bf16), dtype).to(device));
   const Tensor gradients = network.arena.new_array();
   network.arena.begin_gradients(gradients);
   tape.backward();
   network.arena.finish_gradients();
   std::vector<std::vector<double>> result;
   for (const Tensor& t : {y.value(), x.grad(), gradients}) {
-    const Tensor wide = converted(t, DType::f64);
+    const Tensor wide = converted(t.to(Device::cpu), DType::f64);
     result.emplace_back(wide.span<double>().begin(), wide.span<double>().end());
   }
   return result;
@@ -124,6 +133,24 @@ TEST(SmallNetwork, HasTheSameBitsWithAnyNumberOfThreads) {
     }
   }
   set_num_threads(threads);
+}
+
+// The same network on the GPU, under every order of threads, blocks and streams: near the CPU's,
+// and always the same bits.
+TEST(SmallNetwork, OnTheGpuIsNearTheCpu) {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const auto cpu = run(dtype);
+    std::vector<std::vector<double>> first;
+    test::for_each_schedule([&] {
+      const auto gpu = run(dtype, kGpu);
+      synchronize(compute_stream(kGpu));
+      if (first.empty()) first = gpu;
+      EXPECT_EQ(gpu, first);
+      for (size_t i = 0; i < 3; ++i)
+        EXPECT_LT(distance(gpu[i], cpu[i]), dtype == DType::f32 ? 1e-4 : (i == 0 ? 0.03 : 0.2))
+            << name_of(dtype) << " " << i;
+    });
+  }
 }
 
 }  // namespace
