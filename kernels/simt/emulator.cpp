@@ -154,7 +154,12 @@ Fiber& fiber_of(Thread& thread) {
   return *thread.fiber;
 }
 
+// After an error: threads that still wait are abandoned with their stacks.
 void drop_fibers() {
+  if (race::kChecked)
+    for (int i = 0; i < engine.count; ++i)
+      if (engine.threads[i].fiber)
+        engine.threads[i].fiber->release_at(engine.launch.sync->threads_end);
   engine.fibers.clear();
   engine.idle.clear();
   for (auto& own : engine.own) own.clear();
@@ -177,6 +182,7 @@ void wait_as(Thread& thread, State state) {
 // From a running thread: the launch ends here.
 [[noreturn]] void give_up(std::string message) {
   engine.error = std::move(message);
+  race::release(engine.launch.sync->threads_end);
   leave(*engine.current->fiber);
   std::abort();
 }
@@ -215,8 +221,8 @@ void run_thread(Thread& t) {
   } catch (const std::exception& e) {
     engine.error = fmt::format("{}: {}", place(), e.what());
   }
-  race::release(engine.launch.sync->threads_end);
   if (engine.error.empty()) end_thread(t);
+  race::release(engine.launch.sync->threads_end);
 }
 
 // What a fiber does: one thread after another.
@@ -357,9 +363,9 @@ std::string run_launch(const Launch& launch) {
     run_block();
     if (!engine.error.empty()) break;
   }
-  race::acquire(launch.sync->threads_end);
   make_current(nullptr);
   if (!engine.error.empty()) drop_fibers();
+  race::acquire(launch.sync->threads_end);
   return engine.error;
 }
 

@@ -123,4 +123,11 @@ bool Fiber::in_guard(const void* p) const {
   return stack_ && at >= stack_ - kGuardBytes && at < stack_;
 }
 
+void Fiber::release_at(void* p) const {
+  void* const now = race::current_context();
+  race::enter(race_context_);
+  race::release(p);
+  race::enter(now);
+}
+
 }  // namespace mono::simt

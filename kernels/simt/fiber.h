@@ -35,6 +35,8 @@ class Fiber {
   void jump_to(Fiber& to);
 
   bool in_guard(const void* p) const;
+  // What this suspended fiber did is released at p (race::release).
+  void release_at(void* p) const;
 
  private:
   static void first();

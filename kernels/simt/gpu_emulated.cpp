@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <exception>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -67,16 +68,26 @@ Queue& queue_of(Stream stream) {
   return *static_cast<Queue*>(stream.handle);
 }
 
-// What follows happens on the stream, for ThreadSanitizer.
+// What follows happens on the stream, for ThreadSanitizer. An error that leaves is the host's.
 class OnStream {
  public:
-  explicit OnStream(Queue& queue) : before_(race::current_context()) { race::enter(queue.context); }
-  ~OnStream() { race::enter(before_); }
+  explicit OnStream(Queue& queue)
+      : queue_(queue), before_(race::current_context()), errors_(std::uncaught_exceptions()) {
+    race::enter(queue.context);
+  }
+  ~OnStream() {
+    const bool error = std::uncaught_exceptions() > errors_;
+    if (error) race::release(queue_.sync.done);
+    race::enter(before_);
+    if (error) race::acquire(queue_.sync.done);
+  }
   OnStream(const OnStream&) = delete;
   OnStream& operator=(const OnStream&) = delete;
 
  private:
+  Queue& queue_;
   void* before_;
+  int errors_;
 };
 
 void run_until(Queue& queue, uint64_t position) {
