@@ -12,7 +12,7 @@ namespace {
 
 using namespace conv2d_gpu;
 
-// An H100 as cuDNN serialises it.
+// An H100 as cuDNN 9.19 serialises it.
 const std::string kH100 = R"({
   "deviceName": "NVIDIA H100 80GB HBM3", "cudaDeviceId": 0, "pciDeviceId": 0, "deviceVer": 900,
   "driverVer": 13000, "multiProcessorCount": 132, "totalGlobalMem": 85520809984,
@@ -31,6 +31,12 @@ const std::vector<ConvProblem> kProblems = {
 };
 
 TEST(Conv2dCudnn, HasDeterministicAlgorithmsForEveryPass) {
+  try {
+    cudnn_engines(ConvPass::fprop, kProblems[0], DType::f32, kH100);
+  } catch (const Error& e) {
+    if (std::string(e.what()).find("json") == std::string::npos) throw;
+    GTEST_SKIP() << "this cuDNN knows other properties of a GPU than 9.19: " << e.what();
+  }
   for (const ConvProblem& problem : kProblems)
     for (ConvPass pass : {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad})
       for (DType dtype : {DType::f32, DType::bf16})
