@@ -121,7 +121,7 @@ TEST(DeviceAllocator, SaysHowMuchIsMissing) {
   });
 }
 
-TEST(CopyStream, OrdersWhatAnotherStreamTouches) {
+TEST(DeviceStreams, OrdersWhatAnotherStreamTouches) {
   on_gpu([] {
     const int n = 1000;
     const OwnedStream copies;
@@ -148,7 +148,7 @@ TEST(CopyStream, OrdersWhatAnotherStreamTouches) {
 }
 
 // Without used_on the freed block is handed out while the other stream still reads it.
-TEST(CopyStream, StorageComesBackAfterTheOtherStreamsWork) {
+TEST(DeviceStreams, StorageComesBackAfterTheOtherStreamsWork) {
   on_gpu([] {
     const int n = 1000;
     const OwnedStream other;
@@ -224,7 +224,7 @@ TEST(DeviceArena, DrawsTheSameWeightsAndAddsTheSameTrees) {
   });
 }
 
-TEST(CapturedStep, ReplaysWithTheSameResultAndAsksForNoMemory) {
+TEST(DeviceGraph, ReplaysWithTheSameResultAndAsksForNoMemory) {
   on_gpu([] {
     const int n = 300;
     const Stream stream = compute_stream(kGpu);
@@ -254,7 +254,7 @@ TEST(CapturedStep, ReplaysWithTheSameResultAndAsksForNoMemory) {
   });
 }
 
-TEST(CapturedStep, RefusesTheHost) {
+TEST(DeviceGraph, RefusesTheHost) {
   on_gpu([] {
     const Tensor x = counting(8).to(kGpu);
     int calls = 0;

@@ -137,7 +137,7 @@ TEST(SmallNetwork, HasTheSameBitsWithAnyNumberOfThreads) {
 
 // The same network on the GPU, under every order of threads, blocks and streams: near the CPU's,
 // and always the same bits.
-TEST(SmallNetwork, OnTheGpuIsNearTheCpu) {
+TEST(SmallNetworkGpu, IsNearTheCpu) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     const auto cpu = run(dtype);
     std::vector<std::vector<double>> first;
