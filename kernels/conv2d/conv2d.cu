@@ -1,14 +1,15 @@
 // Convolution on the GPU: which launches make up a pass, and with what tiles.
 //
 //   fprop   pack the filter; product with y and moments of each tile; merge the moments
-//   dgrad   pack the filter, transposed; g, where it is not dy itself; product with the masked dx
-//           and sums of each tile; merge the sums
+//   dgrad   pack the filter, transposed; g to g_out, where it is not dy itself; product with the
+//           masked dx and sums of each tile; merge the sums
 //   wgrad   product of each unit of pixels; merge the units
 #include <algorithm>
 
 #include "kernels/conv2d/conv2d_cudnn.h"
 #include "kernels/conv2d/conv2d_gpu.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_mma.cuh"
+#include "kernels/conv2d/conv2d_launch.cuh"
 #include "kernels/conv2d/conv2d_naive.cuh"
 #include "kernels/conv2d/conv2d_smem_tiled.cuh"
 
@@ -23,11 +24,6 @@ constexpr int ceil_div(int64_t a, int64_t b) {
 constexpr int round_up(int a, int b) {
   return (a + b - 1) / b * b;
 }
-template <class T>
-bool aligned_to(size_t bytes, const T* base, int ld) {
-  return reinterpret_cast<uintptr_t>(base) % bytes == 0 && ld * sizeof(T) % bytes == 0;
-}
-
 // Rows and columns of a variant's tile of fprop and dgrad.
 struct TileShape {
   int rows, columns;
@@ -96,13 +92,19 @@ int64_t most_tiles(int N, int segments, int image_pixels, int tile_pixels) {
   return int64_t{N} * image_pixels / tile_pixels + segments;
 }
 
+// Kernels count the pixels of a batch in int.
+void check_size(const ConvProblem& p) {
+  constexpr int64_t kMost = int64_t{1} << 30;
+  MONO_CHECK(int64_t{p.N} * p.H * p.W <= kMost && int64_t{p.N} * p.P() * p.Q() <= kMost,
+             "conv2d {}: more than 2^30 pixels in a batch; use a smaller batch", p.to_string());
+}
+
 template <class T>
 struct Scratch {
   T* filter = nullptr;
-  T* g = nullptr;           // (N,P,Q,K) at pitch ldg, for callers of dgrad that want none
   float2* units = nullptr;  // (tiles, columns)
   float* partial = nullptr;
-  int padded_depth = 0, ldg = 0;
+  int padded_depth = 0;
 
   Scratch(ConvVariant variant, ConvPass pass, const ConvProblem& p, int segments,
           WorkspaceLayout& work) {
@@ -119,9 +121,6 @@ struct Scratch {
     const int rows = tile_shape(variant, p, pass).rows;
     units = work.take<float2>(most_tiles(p.N, segments, most_image_pixels(p, pass), rows) *
                               classes_of(p, pass) * columns);
-    if (forward) return;
-    ldg = round_up(p.K, kVector<T>);
-    g = work.take<T>(int64_t{p.N} * p.P() * p.Q() * ldg);
   }
 };
 
@@ -211,6 +210,7 @@ size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& pr
 template <class T>
 void fprop(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvFprop<T>& args,
            std::span<std::byte> workspace) {
+  check_size(p);
   if constexpr (kHasCudnn)
     if (variant == ConvVariant::cudnn) return library_fprop(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_fprop", workspace);
@@ -260,28 +260,25 @@ struct OutputGradient {
 };
 template <class T, class GradT>
 OutputGradient<T> output_gradient(Stream stream, const ConvProblem& p,
-                                  const ConvDgrad<T, GradT>& args, const Scratch<T>& scratch) {
+                                  const ConvDgrad<T, GradT>& args) {
   if constexpr (std::is_same_v<T, GradT>)
     if (!args.a && !args.b && !args.g_out) return {args.dy, args.lddy};
-  T* g = args.g_out ? args.g_out : scratch.g;
-  const int ld = args.g_out ? p.K : scratch.ldg;
-  const int image_pixels = p.P() * p.Q();
-  const int64_t pixels = int64_t{p.N} * image_pixels;
-  launch<gradient_prologue_kernel<T, GradT>>(
-      stream, {blocks_for(pixels * p.K, 256), 256}, pixels, p.K, args.dy, args.lddy, args.y, p.ldy,
-      args.a, args.b, args.c, args.segments.gpu_offsets, image_pixels, g, ld);
-  return {g, ld};
+  MONO_CHECK(args.g_out, "conv2d_dgrad {}: on a GPU, a gradient that is not dy itself needs g_out",
+             p.to_string());
+  launch_gradient_prologue(stream, p, args, args.g_out);
+  return {args.g_out, p.K};
 }
 
 template <class T, class GradT>
 void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
            const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
+  check_size(p);
   if constexpr (kHasCudnn)
     if (variant == ConvVariant::cudnn) return library_dgrad(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_dgrad", workspace);
   const Scratch<T> scratch(variant, ConvPass::dgrad, p, args.segments.count, work);
   pack_filter(stream, p, args.w, true, scratch);
-  const OutputGradient<T> gradient = output_gradient(stream, p, args, scratch);
+  const OutputGradient<T> gradient = output_gradient(stream, p, args);
 
   const Product<T> product{.source = gradient.g,
                            .H = p.P(),
@@ -332,6 +329,7 @@ void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
 template <class T>
 void wgrad(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvWgrad<T>& args,
            std::span<std::byte> workspace) {
+  check_size(p);
   if constexpr (kHasCudnn)
     if (variant == ConvVariant::cudnn) return library_wgrad(stream, kCudnn, p, args, workspace);
   WorkspaceLayout work("conv2d_wgrad", workspace);

@@ -120,7 +120,8 @@ struct ConvDgrad {
   const Master<T>* b = nullptr;
   const Master<T>* c = nullptr;
   T* g_out = nullptr;            // (N,P,Q,K) packed (pitch K): receives g for wgrad; may alias dy
-                                 // where dy is T with pitch K; null: not wanted
+                                 // where dy is T with pitch K; null: not wanted. A GPU needs it
+                                 // where g is not dy itself (a, b or another GradT)
   const Master<T>* w = nullptr;  // (K,R,S,C)
 
   ScaleShiftRelu<T> mask;           // null scale: no mask, no sums

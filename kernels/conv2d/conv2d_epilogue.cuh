@@ -290,23 +290,50 @@ __global__ void __launch_bounds__(256) pack_filter_kernel(const float* w, int K,
   }
 }
 
-// dgrad's prologue as a pass of its own, g = a*dy + (b*y + c): wgrad wants g as well, and the
-// product reads it several times. One thread an element; g may be dy.
+// dgrad's prologue as a pass of its own, g = a*dy + (b*y + c): wgrad reads g as well, and the
+// product reads it once per column tile and tap, as 2 bytes instead of the 6 of dy and y. A warp
+// takes kProloguePixels pixels, each lane pairs of channels; g may be dy.
+constexpr int kProloguePixels = 4, kPrologueThreads = 256;
+
 template <class T, class GradT>
-__global__ void __launch_bounds__(256)
-    gradient_prologue_kernel(int64_t pixels, int K, const GradT* dy, int lddy, const T* y, int ldy,
-                             const float* a, const float* b, const float* c, const int* offsets,
-                             int image_pixels, T* g, int ldg) {
-  const int64_t element = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
-  if (element >= pixels * K) return;
-  const int64_t pixel = element / K;
-  const int k = static_cast<int>(element - pixel * K);
-  int64_t table = k;
-  for (int s = 1; pixel >= int64_t{offsets[s]} * image_pixels; ++s) table += K;
-  float v = static_cast<float>(dy[pixel * lddy + k]);
-  if (a) v *= a[table];
-  if (b) v += fma(b[table], static_cast<float>(y[pixel * ldy + k]), c[table]);
-  g[pixel * ldg + k] = T(v);
+struct GradientPrologue {
+  int64_t pixels;
+  int K, image_pixels;
+  const GradT* dy;
+  int lddy;
+  const T* y;
+  int ldy;
+  const float *a, *b, *c;  // (segments, K)
+  const int* offsets;
+  T* g;  // pitch K
+  bool dy_pairs, y_pairs, g_pairs;
+};
+
+template <class T, class GradT>
+__global__ void __launch_bounds__(kPrologueThreads)
+    gradient_prologue_kernel(const GradientPrologue<T, GradT> p) {
+  const int64_t warp =
+      int64_t{blockIdx.x} * (kPrologueThreads / 32) + static_cast<int>(threadIdx.x) / 32;
+  for (int i = 0; i < kProloguePixels; ++i) {
+    const int64_t pixel = warp * kProloguePixels + i;
+    if (pixel >= p.pixels) return;
+    int64_t table = 0;
+    for (int s = 1; pixel >= int64_t{p.offsets[s]} * p.image_pixels; ++s) table += p.K;
+    for (int k = static_cast<int>(threadIdx.x) % 32 * 2; k < p.K; k += 64) {
+      const bool both = k + 1 < p.K;
+      float2 v = load_pair(p.dy + pixel * p.lddy + k, p.dy_pairs, both);
+      if (p.a) {
+        v.x *= p.a[table + k];
+        if (both) v.y *= p.a[table + k + 1];
+      }
+      if (p.b) {
+        const float2 y = load_pair(p.y + pixel * p.ldy + k, p.y_pairs, both);
+        v.x += fma(p.b[table + k], y.x, p.c[table + k]);
+        if (both) v.y += fma(p.b[table + k + 1], y.y, p.c[table + k + 1]);
+      }
+      store_pair(p.g + pixel * p.K + k, v, p.g_pairs, both);
+    }
+  }
 }
 
 }  // namespace mono::conv2d_gpu

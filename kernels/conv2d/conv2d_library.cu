@@ -5,6 +5,7 @@
 
 #include "kernels/base/workspace.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/conv2d/conv2d_launch.cuh"
 #include "kernels/conv2d/conv2d_library.h"
 #include "kernels/elementwise/elementwise.h"
 
@@ -127,16 +128,12 @@ void library_dgrad(Stream stream, const PlainConvolution& plain, const ConvProbl
                    const ConvDgrad<T, GradT>& args, std::span<std::byte> workspace) {
   WorkspaceLayout work("conv2d_dgrad", workspace);
   const Packed<T> scratch(ConvPass::dgrad, p, args.segments.count, work);
-  const int image_pixels = p.P() * p.Q();
   const T* g = nullptr;
   if constexpr (std::is_same_v<T, GradT>)
     if (!args.a && !args.b && !args.g_out && is_plain(args.dy, args.lddy, p.K)) g = args.dy;
   if (!g) {
     T* to = args.g_out && is_plain(args.g_out, p.K, p.K) ? args.g_out : scratch.y;
-    launch<gradient_prologue_kernel<T, GradT>>(
-        stream, {blocks_for(output_pixels(p) * p.K, 256), 256}, output_pixels(p), p.K, args.dy,
-        args.lddy, args.y, p.ldy, args.a, args.b, args.c, args.segments.gpu_offsets, image_pixels,
-        to, p.K);
+    launch_gradient_prologue(stream, p, args, to);
     g = to;
     if (args.g_out && to != args.g_out)
       copy_channels<T, T>(stream, output_pixels(p), p.K, g, p.K, args.g_out, p.K,

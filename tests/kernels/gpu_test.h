@@ -76,6 +76,10 @@ class GpuArray {
   T* data_ = nullptr;
 };
 
+// At the head of a test that does not run under for_each_schedule.
+#define MONO_NEEDS_GPU() \
+  if (std::string why; !::mono::gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why
+
 // Runs f under every schedule of the emulator (under ThreadSanitizer, which needs no particular
 // order, two of them; only that of MONO_SIMT_SCHEDULE where it is set); on
 // a GPU once; without one not at all.
