@@ -32,15 +32,15 @@ constexpr int kMultiprocessors = 132;  // of an H100: what grids should fill
 
 // implicit_gemm_mma: of the tiles with 128 rows, the one that reads and pads least, taking a tile
 // to cost as much as columns + 32 (its columns, and reading the pixels again); 64 x 64 where those
-// would leave multiprocessors idle. Assumed, not measured.
+// would leave half of the multiprocessors idle. Assumed, not measured.
 TileShape mma_tile_shape(int64_t pixels, int columns) {
   int best = 0, least = 0;
   for (int width : {128, 96, 64, 48}) {
     const int cost = ceil_div(columns, width) * (width + 32);
     if (best == 0 || cost < least) best = width, least = cost;
   }
-  const bool fills = int64_t{ceil_div(pixels, 128)} * ceil_div(columns, best) >= kMultiprocessors;
-  return fills ? TileShape{128, best} : TileShape{64, 64};
+  const int64_t blocks = int64_t{ceil_div(pixels, 128)} * ceil_div(columns, best);
+  return 2 * blocks >= kMultiprocessors ? TileShape{128, best} : TileShape{64, 64};
 }
 
 TileShape tile_shape(ConvVariant variant, const ConvProblem& p, ConvPass pass) {

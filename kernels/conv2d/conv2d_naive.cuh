@@ -1,5 +1,6 @@
 // Variant `naive`: a thread computes one output value at a time, its operands straight from global
-// memory; the caches are all the reuse there is. f32 accumulation in the order of the taps.
+// memory; the caches are all the reuse there is. f32 accumulation, a block of
+// at most 128 terms at a time.
 //
 // Traffic: every value of x (or g) is asked for once per output channel and tap, every weight once
 // per output pixel: 2 loads for 2 FLOP.
@@ -10,6 +11,7 @@
 
 namespace mono::conv2d_gpu {
 
+constexpr int kNaiveBlock = 128;  // terms of a partial sum
 constexpr int kNaiveRows = 64, kNaiveColumns = 32, kNaiveThreads = 256;
 
 template <class T, class Epilogue>
@@ -37,10 +39,14 @@ __global__ void __launch_bounds__(kNaiveThreads)
         const T* source = p.source + ((int64_t{at.n} * p.H + h) * p.W + w) * p.ld;
         const int tap = (c.r0 + a * c.tap_step) * p.S + c.s0 + b * c.tap_step;
         const T* filter = p.filter + (int64_t{column} * p.R * p.S + tap) * p.padded_depth;
-        for (int d = 0; d < p.depth; ++d) {
-          float z = static_cast<float>(source[d]);
-          if (p.scale) z = scale_shift_relu<T>(z, p.scale[table + d], p.shift[table + d]);
-          sum = fma(z, static_cast<float>(filter[d]), sum);
+        for (int d0 = 0; d0 < p.depth; d0 += kNaiveBlock) {
+          float block = 0;
+          for (int d = d0; d < min(p.depth, d0 + kNaiveBlock); ++d) {
+            float z = static_cast<float>(source[d]);
+            if (p.scale) z = scale_shift_relu<T>(z, p.scale[table + d], p.shift[table + d]);
+            block = fma(z, static_cast<float>(filter[d]), block);
+          }
+          sum += block;
         }
       }
     values[row * tile_pitch(kNaiveColumns) + lane] = sum;

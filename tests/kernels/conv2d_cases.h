@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 #include <type_traits>
 #include <vector>
@@ -320,5 +321,74 @@ Results<T, GradT> oracle(const Case& test) {
   oracle_wgrad<T>(test.problem, wgrad_arguments(test, in, out));
   return out;
 }
+
+// All three passes on the CPU.
+template <class T, class GradT>
+Results<T, GradT> run(ConvVariant variant, const Case& test) {
+  Operands<T, GradT> in(test);
+  Results<T, GradT> out(test);
+  const ConvProblem& p = test.problem;
+  const int segments = test.segments();
+  const auto workspace = [&](ConvPass pass) {
+    return GuardedArray<std::byte>(conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, segments));
+  };
+  // Scratch starts as NaN: nothing may be read before it was written.
+  GuardedArray<std::byte> f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
+                          w = workspace(ConvPass::wgrad);
+  for (auto* scratch : {&f, &d, &w}) std::fill_n(scratch->data(), scratch->size(), std::byte{0xff});
+  conv2d_fprop<T>(variant, p, fprop_arguments(test, in, out), f.span());
+  conv2d_dgrad<T, GradT>(variant, p, dgrad_arguments(test, in, out), d.span());
+  conv2d_wgrad<T>(variant, p, wgrad_arguments(test, in, out), w.span());
+  EXPECT_TRUE(f.intact() && d.intact() && w.intact()) << "written behind the workspace";
+  return out;
+}
+
+// ---- long sums --------------------------------------------------------------------------------
+
+// Deep networks multiply the rounding errors of the sums that they propagate: blocks, added up
+// afterwards, keep these far below the errors of one long chain of floats.
+inline const std::vector<Case> kLongSums = {
+    {{1, 5, 5, 2048, 40, 1, 1, 1, 0, 2048, 40}, {0, 1}, false, false},
+    {{1, 5, 5, 512, 40, 3, 3, 1, 1, 512, 40}, {0, 1}, false, false},
+    {{1, 5, 5, 40, 2048, 1, 1, 1, 0, 40, 2048}, {0, 1}, false, false},
+    {{1, 5, 5, 40, 512, 3, 3, 1, 1, 40, 512}, {0, 1}, false, false},
+};
+
+// The pass of a case with the long sums (dgrad sums over K), and its root mean square errors in
+// f32.
+class LongSum {
+ public:
+  explicit LongSum(const Case& test)
+      : test_(test), truth_(sum<double>()), allowed_(error_of(sum<float>()) / 2) {}
+
+  ConvPass pass() const { return backward() ? ConvPass::dgrad : ConvPass::fprop; }
+  double allowed() const { return allowed_; }  // half of one chain's
+  double error_of(const Results<float, float>& results) const {
+    return error_of(backward() ? results.dx : results.y);
+  }
+
+ private:
+  bool backward() const { return test_.problem.K > test_.problem.C; }
+  template <class T>
+  GuardedArray<T> sum() const {
+    Operands<T, T> in(test_);
+    Results<T, T> out(test_);
+    backward() ? oracle_dgrad<T, T>(test_.problem, dgrad_arguments(test_, in, out))
+               : oracle_fprop<T>(test_.problem, fprop_arguments(test_, in, out));
+    return backward() ? out.dx : out.y;
+  }
+  double error_of(const GuardedArray<float>& got) const {
+    double difference = 0, square = 0;
+    for (int64_t i = 0; i < truth_.size(); ++i) {
+      difference += (got[i] - truth_[i]) * (got[i] - truth_[i]);
+      square += truth_[i] * truth_[i];
+    }
+    return std::sqrt(difference / square);
+  }
+
+  Case test_;
+  GuardedArray<double> truth_;
+  double allowed_;
+};
 
 }  // namespace mono::conv2d_test

@@ -3,7 +3,8 @@
 // emulator.
 #include "kernels/conv2d/conv2d.h"
 
-#include <string>
+#include <limits>
+#include <string_view>
 #include <vector>
 
 #include "tests/kernels/conv2d_gpu_cases.h"
@@ -16,26 +17,30 @@ using namespace conv2d_test;
 constexpr ConvVariant kVariants[] = {ConvVariant::naive, ConvVariant::smem_tiled,
                                      ConvVariant::implicit_gemm_mma, ConvVariant::cudnn};
 
+// Scratch of a pass; fresh, so NaN on the emulator.
+struct GpuScratch {
+  size_t bytes;
+  GpuArray<std::byte> array;
+
+  GpuScratch(Stream stream, ConvVariant variant, ConvPass pass, const Case& test, DType dtype)
+      : bytes(conv2d_workspace_bytes(variant, pass, test.problem, dtype, test.segments())),
+        array(stream, static_cast<int64_t>(bytes)) {}
+  operator std::span<std::byte>() const { return {array.data(), bytes}; }
+};
+
 template <class T, class GradT>
-Results<T, GradT> run(ConvVariant variant, const Case& test, const Operands<T, GradT>& operands) {
-  const ConvProblem& p = test.problem;
+Results<T, GradT> run_variant(ConvVariant variant, const Case& test,
+                              const Operands<T, GradT>& operands) {
   return run_on_gpu(test, operands, [&](Stream stream, auto& in, auto& out) {
-    const auto workspace = [&](ConvPass pass) {  // fresh, so NaN on the emulator
-      const size_t bytes = conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments());
-      return GpuArray<std::byte>(stream, static_cast<int64_t>(bytes));
+    const auto scratch = [&](ConvPass pass) {
+      return GpuScratch(stream, variant, pass, test, kDTypeOf<T>);
     };
-    const auto all = [&](const GpuArray<std::byte>& array, ConvPass pass) {
-      return std::span(array.data(),
-                       conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, test.segments()));
-    };
-    const auto f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
-               w = workspace(ConvPass::wgrad);
-    if (std::is_same_v<T, GradT>)  // else they have run already, with the same types
-      conv2d_fprop<T>(stream, variant, p, fprop_arguments(test, in, out), all(f, ConvPass::fprop));
-    conv2d_dgrad<T, GradT>(stream, variant, p, dgrad_arguments(test, in, out),
-                           all(d, ConvPass::dgrad));
-    if (std::is_same_v<T, GradT>)
-      conv2d_wgrad<T>(stream, variant, p, wgrad_arguments(test, in, out), all(w, ConvPass::wgrad));
+    const GpuScratch f = scratch(ConvPass::fprop), d = scratch(ConvPass::dgrad),
+                     w = scratch(ConvPass::wgrad);
+    conv2d_dgrad<T, GradT>(stream, variant, test.problem, dgrad_arguments(test, in, out), d);
+    if (!std::is_same_v<T, GradT>) return;  // they have run already, with the same types
+    conv2d_fprop<T>(stream, variant, test.problem, fprop_arguments(test, in, out), f);
+    conv2d_wgrad<T>(stream, variant, test.problem, wgrad_arguments(test, in, out), w);
   });
 }
 
@@ -64,7 +69,7 @@ struct Expectation {
       if (!supported(kGpu, variant, test->problem, kDTypeOf<T>)) continue;
       SCOPED_TRACE(fmt::format("{} {} {}", name_of(variant), name_of(kDTypeOf<T>),
                                test->problem.to_string()));
-      Results<T, GradT> result = run<T, GradT>(variant, *test, in);
+      Results<T, GradT> result = run_variant<T, GradT>(variant, *test, in);
       // A library's dz and dw are rounded to bf16 in between (conv2d_library.h).
       const bool rounds = variant == ConvVariant::cudnn && kDTypeOf<T> == DType::bf16;
       size_t i = 0;
@@ -96,6 +101,142 @@ TEST(Conv2dGpu, AgreesWithTheOracle) {
       mixed.check(truth);
     });
   }
+}
+
+// The tiles that implicit_gemm_mma takes where they fill a GPU, against the CPU's definition:
+// values differ by roundings to bf16, sums by less.
+TEST(Conv2dGpu, EveryTileShapeOfTheTensorCores) {
+  int first = 0;
+  for (int columns : {48, 64, 96, 128})
+    for (bool forward : {true, false}) {
+      Case test{{3, 54, 54, 8, columns, 1, 1, 1, 0, 8, columns}, {0, 1, 3}, true, false};
+      if (!forward) std::swap(test.problem.C, test.problem.K), test.problem.ldx = columns;
+      if (!forward) test.problem.ldy = 8;
+      SCOPED_TRACE(test.problem.to_string());
+      Operands<bf16, bf16> in(test);
+      Results<bf16, bf16> expected(test);
+      const auto pass = [&](Stream stream, ConvVariant variant, auto& operands, auto& results,
+                            std::span<std::byte> scratch) {
+        if (forward)
+          conv2d_fprop<bf16>(stream, variant, test.problem,
+                             fprop_arguments(test, operands, results), scratch);
+        else
+          conv2d_dgrad<bf16, bf16>(stream, variant, test.problem,
+                                   dgrad_arguments(test, operands, results), scratch);
+      };
+      const ConvPass name = forward ? ConvPass::fprop : ConvPass::dgrad;
+      GuardedArray<std::byte> scratch(conv2d_workspace_bytes(
+          ConvVariant::reference, name, test.problem, DType::bf16, test.segments()));
+      pass(Stream{}, ConvVariant::reference, in, expected, scratch.span());
+      int turn = first++;
+      for_each_schedule([&] {
+        if (turn++ % 4 != 0) return;
+        const ConvVariant mma = ConvVariant::implicit_gemm_mma;
+        Results<bf16, bf16> result = run_on_gpu(test, in, [&](Stream stream, auto& i, auto& o) {
+          pass(stream, mma, i, o, GpuScratch(stream, mma, name, test, DType::bf16));
+        });
+        Results<bf16, bf16>::for_each(
+            [&](std::string_view array, auto& mine, auto& other) {
+              const bool rounded = array == "y" || array == "dx";
+              EXPECT_LE(relative_error(mine, other), rounded ? 0.05 : 1e-3) << array;
+            },
+            result, expected);
+      });
+    }
+}
+
+template <class T>
+void expect_same_bits_under_every_schedule(const Case& test) {
+  for (ConvVariant variant : kVariants) {
+    if (!supported(kGpu, variant, test.problem, kDTypeOf<T>)) continue;
+    const Operands<T, T> in(test);
+    std::vector<Results<T, T>> runs;
+    for_each_schedule([&] {
+      runs.push_back(run_variant<T, T>(variant, test, in));
+      Results<T, T>::for_each(
+          [&](const char* name, auto& mine, auto& other) {
+            EXPECT_TRUE(mine == other) << name << " of " << name_of(variant);
+          },
+          runs.back(), runs.front());
+    });
+  }
+}
+
+TEST(Conv2dGpu, SameBitsUnderEverySchedule) {
+  const Case test{{3, 9, 7, 24, 40, 3, 3, 2, 1, 24, 48}, {0, 1, 3}, true, true, true};
+  expect_same_bits_under_every_schedule<float>(test);
+  expect_same_bits_under_every_schedule<bf16>(test);
+}
+
+TEST(Conv2dGpu, LongSumsAreBlocked) {
+  MONO_NEEDS_GPU();
+  for (const Case& test : kLongSums) {
+    LongSum sum(test);
+    const Operands<float, float> in(test);
+    for (ConvVariant variant : {ConvVariant::naive, ConvVariant::smem_tiled})
+      EXPECT_LE(sum.error_of(run_variant(variant, test, in)), sum.allowed())
+          << name_of(variant) << " " << test.problem.to_string();
+  }
+}
+
+TEST(Conv2dGpu, NaNIsNotHidden) {
+  MONO_NEEDS_GPU();
+  const Case test{{1, 4, 4, 16, 16, 3, 3, 1, 1, 16, 16}, {0, 1}};
+  Operands<bf16, bf16> in(test);
+  in.x[5 * 16 + 3] = bf16(std::numeric_limits<float>::quiet_NaN());
+  for (ConvVariant variant : kVariants) {
+    if (!supported(kGpu, variant, test.problem, DType::bf16)) continue;
+    const Results<bf16, bf16> out = run_variant(variant, test, in);
+    EXPECT_TRUE(std::isnan(to_double(out.y[0]))) << name_of(variant);
+    EXPECT_FALSE(std::isnan(to_double(out.y[15 * 16]))) << name_of(variant);
+    EXPECT_TRUE(std::isnan(out.mean[0]) && std::isnan(out.variance[0])) << name_of(variant);
+  }
+}
+
+TEST(Conv2dGpu, GradientOfTheOutputMayBeRewrittenInPlace) {
+  MONO_NEEDS_GPU();
+  const Case test{{3, 6, 6, 24, 32, 3, 3, 1, 1, 24, 32}, {0, 1, 3}};
+  const Operands<float, float> operands(test);
+  for (ConvVariant variant : kVariants) {
+    if (!supported(kGpu, variant, test.problem, DType::f32)) continue;
+    const Results<float, float> apart = run_variant(variant, test, operands);
+    const GpuStream stream;
+    Results<float, float> in_place(test);
+    GpuOperands<float, float> in(stream, test, operands);
+    GpuResults<float, float> out(stream, in_place);
+    ConvDgrad<float, float> args = dgrad_arguments(test, in, out);
+    args.g_out = in.dy.data();
+    const GpuScratch scratch(stream, variant, ConvPass::dgrad, test, DType::f32);
+    conv2d_dgrad<float, float>(stream, variant, test.problem, args, scratch);
+    out.copy_to(in_place);
+    download(in_place.g_out, in.dy);
+    EXPECT_TRUE(in_place.dx == apart.dx) << name_of(variant);
+    EXPECT_TRUE(in_place.g_out == apart.g_out) << name_of(variant);
+  }
+}
+
+TEST(Conv2dGpu, RejectsWhatCannotBe) {
+  MONO_NEEDS_GPU();
+  const Case test{{1, 4, 4, 16, 16, 3, 3, 1, 1, 16, 16}, {0, 1}};
+  const ConvProblem& p = test.problem;
+  EXPECT_FALSE(conv2d_supports(kGpu, ConvVariant::reference, ConvPass::fprop, p, DType::f32));
+  EXPECT_FALSE(conv2d_supports(Device::cpu, ConvVariant::naive, ConvPass::fprop, p, DType::f32));
+  EXPECT_FALSE(
+      conv2d_supports(kGpu, ConvVariant::implicit_gemm_mma, ConvPass::fprop, p, DType::f32));
+  EXPECT_THROW(conv2d_choose(kGpu, ConvPass::fprop, p, DType::f64), Error);
+
+  const GpuStream stream;
+  const Operands<float, float> operands(test);
+  GpuOperands<float, float> in(stream, test, operands);
+  GpuResults<float, float> out(stream, Results<float, float>(test));
+  const GpuScratch scratch(stream, ConvVariant::naive, ConvPass::dgrad, test, DType::f32);
+  ConvFprop<float> fprop = fprop_arguments(test, in, out);
+  EXPECT_THROW(conv2d_fprop<float>(stream, ConvVariant::reference, p, fprop, scratch), Error);
+  fprop.segments.gpu_offsets = nullptr;
+  EXPECT_THROW(conv2d_fprop<float>(stream, ConvVariant::naive, p, fprop, scratch), Error);
+  ConvDgrad<float, float> dgrad = dgrad_arguments(test, in, out);
+  dgrad.g_out = nullptr;
+  EXPECT_THROW((conv2d_dgrad<float, float>(stream, ConvVariant::naive, p, dgrad, scratch)), Error);
 }
 
 }  // namespace

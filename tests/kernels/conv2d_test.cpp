@@ -16,28 +16,6 @@ namespace {
 
 using namespace conv2d_test;
 
-template <class T, class GradT>
-Results<T, GradT> run(ConvVariant variant, const Case& test) {
-  Operands<T, GradT> in(test);
-  Results<T, GradT> out(test);
-  const ConvProblem& p = test.problem;
-  const int segments = test.segments();
-  const auto workspace = [&](ConvPass pass) {
-    return GuardedArray<std::byte>(conv2d_workspace_bytes(variant, pass, p, kDTypeOf<T>, segments));
-  };
-  // Scratch starts as NaN: nothing may be read before it was written.
-  GuardedArray<std::byte> f = workspace(ConvPass::fprop), d = workspace(ConvPass::dgrad),
-                          w = workspace(ConvPass::wgrad);
-  for (auto* scratch : {&f, &d, &w}) std::fill_n(scratch->data(), scratch->size(), std::byte{0xff});
-  conv2d_fprop<T>(variant, p, fprop_arguments(test, in, out), f.span());
-  conv2d_dgrad<T, GradT>(variant, p, dgrad_arguments(test, in, out), d.span());
-  conv2d_wgrad<T>(variant, p, wgrad_arguments(test, in, out), w.span());
-  EXPECT_TRUE(f.intact() && d.intact() && w.intact()) << "written behind the workspace";
-  return out;
-}
-
-// ---- the tests --------------------------------------------------------------------------------
-
 constexpr ConvVariant kVariants[] = {ConvVariant::reference, ConvVariant::onednn,
                                      ConvVariant::implicit_gemm};
 
@@ -245,48 +223,17 @@ TEST(Conv2d, GradientOfTheOutputMayBeRewrittenInPlace) {
   }
 }
 
-// Root mean square of got - truth, over that of truth.
-double rms_error(GuardedArray<float>& got, GuardedArray<double>& truth) {
-  double difference = 0, square = 0;
-  for (int64_t i = 0; i < truth.size(); ++i) {
-    difference += (got[i] - truth[i]) * (got[i] - truth[i]);
-    square += truth[i] * truth[i];
-  }
-  return std::sqrt(difference / square);
-}
-
-// Deep networks multiply the rounding errors of the sums that they propagate: blocks, added up
-// afterwards, keep these far below the errors of one long chain of floats.
 TEST(Conv2d, LongSumsAreBlocked) {
-  for (const Case& test : {Case{{1, 5, 5, 2048, 40, 1, 1, 1, 0}, {0, 1}, false, false},
-                           Case{{1, 5, 5, 512, 40, 3, 3, 1, 1}, {0, 1}, false, false},
-                           Case{{1, 5, 5, 40, 2048, 1, 1, 1, 0}, {0, 1}, false, false},
-                           Case{{1, 5, 5, 40, 512, 3, 3, 1, 1}, {0, 1}, false, false}}) {
-    Case packed = test;
-    packed.problem.ldx = test.problem.C, packed.problem.ldy = test.problem.K;
-    const ConvProblem& p = packed.problem;
-    const bool backward = p.K > p.C;  // dgrad sums over K
-    const ConvPass pass = backward ? ConvPass::dgrad : ConvPass::fprop;
-    const auto sum = [&]<class T>(Results<T, T> out) {
-      Operands<T, T> in(packed);
-      backward ? oracle_dgrad<T, T>(p, dgrad_arguments(packed, in, out))
-               : oracle_fprop<T>(p, fprop_arguments(packed, in, out));
-      return backward ? out.dx : out.y;
-    };
-    GuardedArray<double> truth = sum(Results<double, double>(packed));
-    GuardedArray<float> chain = sum(Results<float, float>(packed));
-    const double allowed = rms_error(chain, truth) / 2;
-
+  for (const Case& test : kLongSums) {
+    LongSum sum(test);
     std::vector<ConvVariant> blocked = {ConvVariant::reference};
-    if (supported(Device::cpu, ConvVariant::implicit_gemm, p, DType::f32)) {
+    if (supported(Device::cpu, ConvVariant::implicit_gemm, test.problem, DType::f32)) {
       blocked.push_back(ConvVariant::implicit_gemm);
-      blocked.push_back(conv2d_choose(Device::cpu, pass, p, DType::f32));
+      blocked.push_back(conv2d_choose(Device::cpu, sum.pass(), test.problem, DType::f32));
     }
-    for (ConvVariant variant : blocked) {
-      Results<float, float> out = run<float, float>(variant, packed);
-      EXPECT_LE(rms_error(backward ? out.dx : out.y, truth), allowed)
-          << name_of(variant) << (backward ? " dgrad " : " fprop ") << p.to_string();
-    }
+    for (ConvVariant variant : blocked)
+      EXPECT_LE(sum.error_of(run<float, float>(variant, test)), sum.allowed())
+          << name_of(variant) << " " << test.problem.to_string();
   }
 }
 
