@@ -9,6 +9,7 @@
 #include <array>
 #include <compare>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <utility>
 #include <vector>
@@ -312,9 +313,12 @@ int current_device() {
   return device;
 }
 
+constexpr size_t kAlignment = 256;  // of the library's workspace, as an allocation of its own has
+
 size_t workspace_bytes(ConvPass pass, const ConvProblem& p, DType dtype) {
   const std::lock_guard lock(state().mutex);
-  return static_cast<size_t>(plan_of(current_device(), pass, p, dtype).workspace_bytes);
+  return static_cast<size_t>(plan_of(current_device(), pass, p, dtype).workspace_bytes) +
+         kAlignment;
 }
 
 void run(Stream stream, ConvPass pass, const ConvProblem& p, DType dtype,
@@ -322,13 +326,15 @@ void run(Stream stream, ConvPass pass, const ConvProblem& p, DType dtype,
   const std::lock_guard lock(state().mutex);
   const int device = current_device();
   const Plan& plan = plan_of(device, pass, p, dtype);
-  MONO_CHECK(static_cast<int64_t>(workspace.size()) >= plan.workspace_bytes,
-             "conv2d {}: cuDNN needs {} bytes, got {}", p.to_string(), plan.workspace_bytes,
-             workspace.size());
+  void* scratch = workspace.data();
+  size_t left = workspace.size();
+  MONO_CHECK(std::align(kAlignment, static_cast<size_t>(plan.workspace_bytes), scratch, left),
+             "conv2d {}: cuDNN needs {} bytes behind {} of {}", p.to_string(), plan.workspace_bytes,
+             kAlignment, workspace.size());
   Descriptor pack(CUDNN_BACKEND_VARIANT_PACK_DESCRIPTOR);
   pack.set(CUDNN_ATTR_VARIANT_PACK_UNIQUE_IDS, {int64_t{kX}, int64_t{kW}, int64_t{kY}})
       .set(CUDNN_ATTR_VARIANT_PACK_DATA_POINTERS, {operands.x, operands.w, operands.y})
-      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, {static_cast<void*>(workspace.data())})
+      .set(CUDNN_ATTR_VARIANT_PACK_WORKSPACE, {scratch})
       .finish();
   MONO_DNN_CALL(cudnnSetStream, handle_of(device), cuda_stream(stream));
   MONO_DNN_CALL(cudnnBackendExecute, handle_of(device), plan.plan.handle(), pack.handle());
