@@ -1,8 +1,11 @@
 #!/usr/bin/env bash
 # Builds and runs the whole test suite.
 #
-#   tools/test.sh          preset cpu: the optimised build, format, layering, every test
+#   tools/test.sh          preset cpu: the optimised build, format, layering, every test, line
+#                          coverage of the CUDA kernels
 #   tools/test.sh asan     preset asan: AddressSanitizer and UndefinedBehaviorSanitizer
+#   tools/test.sh tsan     preset tsan: ThreadSanitizer, which finds races in kernels (between threads
+#                          of a block, blocks, streams and the host) and in threads
 #   tools/test.sh cuda     preset cuda: the build for GPUs (needs nvcc, no GPU), no kernel spills
 #                          registers, every test; those that need a GPU say that they were skipped
 #
@@ -39,12 +42,19 @@ echo "== tests ($preset)"
 export ASAN_OPTIONS=${ASAN_OPTIONS:-detect_leaks=0:detect_stack_use_after_return=0}
 export UBSAN_OPTIONS=${UBSAN_OPTIONS:-print_stacktrace=1}
 status=0
-ctest --preset "$preset" -j "$(nproc)" || status=$?
+without_aslr=()  # GCC 12's ThreadSanitizer does not start where addresses are very random
+if [ "$preset" = tsan ] && setarch -R true 2>/dev/null; then without_aslr=(setarch -R); fi
+"${without_aslr[@]}" ctest --preset "$preset" -j "$(nproc)" || status=$?
 
 # Why tests were skipped, and how many.
 log=build/$preset/Testing/Temporary/LastTest.log
 if grep -qs ': Skipped$' "$log"; then
   echo "== skipped ($preset)"
   grep -A1 ': Skipped$' "$log" | grep -v -e ': Skipped$' -e '^--$' | sort | uniq -c | sort -rn
+fi
+
+if [ "$preset" = cpu ]; then
+  echo "== line coverage of the CUDA kernels"
+  tools/kernel_coverage.sh build/cpu | tail -n 1 || status=$?
 fi
 exit $status

@@ -84,7 +84,7 @@ void write_guard(char* end) {
   volatile PackedWord* const words = guard_words(end);
   for (size_t i = 0; i < kGuardWords; ++i) words[i].value = kGuardWord;
 }
-bool guard_intact(char* end) {
+[[maybe_unused]] bool guard_intact(char* end) {
   Word differences = 0;
   for (size_t i = 0; i < kGuardWords; ++i) differences |= guard_words(end)[i].value ^ kGuardWord;
   return differences == 0;
