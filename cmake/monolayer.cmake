@@ -8,7 +8,8 @@ set(MONO_CXX_FLAGS -Wall -Wextra -Werror -Wno-restrict -Wno-stringop-overflow -f
     -fno-math-errno -fstack-protector-strong)
 target_compile_options(mono_flags INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${MONO_CXX_FLAGS}>)
 target_compile_definitions(mono_flags INTERFACE _GLIBCXX_ASSERTIONS)
-target_link_options(mono_flags INTERFACE -pie -Wl,-z,relro,-z,now)
+# A bundle (tools/bundle.sh) brings libraries along; old-style tags hold for what those need, too.
+target_link_options(mono_flags INTERFACE -pie -Wl,-z,relro,-z,now,--disable-new-dtags)
 if(MONO_SANITIZE)
   target_compile_options(mono_flags INTERFACE -fsanitize=${MONO_SANITIZE} -fno-sanitize-recover=all
                          -fno-omit-frame-pointer -O1 -g1)

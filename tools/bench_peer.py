@@ -1,73 +1,138 @@
 #!/usr/bin/env python3
 """Times training steps of `train_rxrx bench` and of PyTorch side by side, in interleaved pairs.
 
-    python tools/bench_peer.py --peer bench_torch.py --python PYTHON [--pairs 7] [--out tools/results/CPU.json]
+    python3 tools/bench_peer.py [--device cpu|cuda] [--python PYTHON] [--pairs 7] [--out FILE]
+    python3 tools/bench_peer.py --device cuda --cases 0 --modes bf16_cl --pairs 1      # the first case only
 
-The peer script is run as `PYTHON bench_torch.py --only CASE --modes MODE` and must print one JSON
-object with median_s and peak_mb; the best of its modes of the same precision is the opponent.
-Clocks drift: what counts is the median of the ratios of the pairs. Prints a table in Markdown.
+PYTHON needs PyTorch and torchvision. The best of PyTorch's modes of the same precision is the opponent; a mode that
+fails is named and left out. Clocks drift: what counts is the median of the ratios of the pairs. Prints a table in
+Markdown; on a GPU our steps run as a recorded graph where that works (--graph auto).
 """
 import argparse
 import json
+import os
 import statistics
 import subprocess
+import sys
 
-CASES = [  # peer's case, model, image size, batch, precision, peer's modes
-    ("densenet161_128_b8", "densenet161", 128, 8, "f32", ["fp32", "fp32_cl"]),
-    ("densenet161_128_b8", "densenet161", 128, 8, "bf16", ["bf16_cl"]),
-    ("resnet50_224_b8", "resnet50", 224, 8, "f32", ["fp32", "fp32_cl"]),
-    ("resnet50_224_b8", "resnet50", 224, 8, "bf16", ["bf16_cl"]),
-]
+CASES = {  # model, image size, batch, precision, PyTorch's modes
+    "cpu": [
+        ("densenet161", 128, 8, "f32", ["fp32", "fp32_cl"]),
+        ("densenet161", 128, 8, "bf16", ["bf16_cl"]),
+        ("resnet50", 224, 8, "f32", ["fp32", "fp32_cl"]),
+        ("resnet50", 224, 8, "bf16", ["bf16_cl"]),
+    ],
+    "cuda": [  # ordered by worth
+        ("densenet161", 512, 32, "bf16", ["bf16_cl", "compile_bf16_cl"]),
+        ("densenet161", 512, 32, "f32", ["fp32_cl"]),
+        ("densenet161", 256, 96, "bf16", ["bf16_cl", "compile_bf16_cl"]),
+        ("resnet50", 224, 256, "bf16", ["bf16_cl", "compile_bf16_cl"]),
+        ("densenet161", 224, 8, "bf16", ["bf16_cl", "graphs_bf16_cl"]),
+    ],
+}
+HERE = os.path.dirname(os.path.abspath(__file__))
 
 
-def run(command):
-    out = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    return json.loads(out.strip().splitlines()[-1])
+def run(command, timeout):
+    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout)
+    if done.returncode != 0:
+        raise RuntimeError(f"{' '.join(command)}: exit {done.returncode}: {done.stderr.strip()[-400:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def default_program():
+    for path in ("bin/train_rxrx", "build/cuda/train/train_rxrx", "build/cpu/train/train_rxrx"):
+        if os.path.exists(os.path.join(HERE, "..", path)):
+            return os.path.join(HERE, "..", path)
+    sys.exit("no train_rxrx: build it, or name it with --program")
 
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--program", default="build/cpu/train/train_rxrx")
-    p.add_argument("--peer", required=True)
+    p.add_argument("--program")
+    p.add_argument("--device", choices=CASES, default="cpu")
     p.add_argument("--python", default="python3")
+    p.add_argument("--peer", default=os.path.join(HERE, "bench_torch.py"))
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--steps", type=int, default=5)
-    p.add_argument("--only", default="")
+    p.add_argument("--cases", help="numbers of the cases in their order, e.g. 0,1")
+    p.add_argument("--modes", help="only these modes of PyTorch")
+    p.add_argument("--only", default="", help="only these models")
+    p.add_argument("--graph", choices=["auto", "on", "off"], default="auto")
+    p.add_argument("--timeout", type=float, default=600, help="seconds for one run of either side")
     p.add_argument("--out")
     a = p.parse_args()
+    program = a.program or default_program()
 
-    def peer(case, mode):
-        return run([a.python, a.peer, "--only", case, "--modes", mode, "--steps", str(a.steps)])
+    def peer(model, size, batch, mode):
+        return run([a.python, a.peer, "--model", model, "--image-size", str(size), "--batch", str(batch), "--mode", mode,
+                    "--device", a.device, "--steps", str(a.steps)], a.timeout)
 
-    def ours(model, size, batch, precision):
-        return run([a.program, "bench", "--model", model, "--image-size", str(size), "--batch", str(batch),
-                    "--precision", precision, "--steps", str(a.steps), "--json"])
+    def ours(model, size, batch, precision, graph):
+        return run([program, "bench", "--model", model, "--image-size", str(size), "--batch", str(batch), "--precision",
+                    precision, "--device", a.device, "--steps", str(a.steps), "--json"] + ["--graph"] * graph, a.timeout)
 
-    rows = []
+    rows, failures = [], 0
+    chosen = range(len(CASES[a.device])) if a.cases is None else [int(n) for n in a.cases.split(",")]
     print("| model | precision | ours s | PyTorch s (mode) | times as fast (median of pairs, range) | memory ours / PyTorch MB |")
     print("|---|---|---|---|---|---|")
-    for case, model, size, batch, precision, modes in CASES:
+    for number in chosen:
+        model, size, batch, precision, modes = CASES[a.device][number]
         if a.only and model not in a.only.split(","):
             continue
-        best = min(modes, key=lambda m: peer(case, m)["median_s"]) if len(modes) > 1 else modes[0]
-        pairs = [(ours(model, size, batch, precision), peer(case, best)) for _ in range(a.pairs)]
-        ratios = sorted(t["median_s"] / o["median_s"] for o, t in pairs)
-        row = {"model": model, "image_size": size, "batch": batch, "precision": precision, "mode": best,
-               "cpu": pairs[0][0]["cpu"], "isa": pairs[0][0]["isa"], "threads": pairs[0][0]["threads"],
-               "torch": pairs[0][1]["torch"], "pairs": a.pairs,
-               "ours_s": statistics.median(o["median_s"] for o, _ in pairs),
-               "peer_s": statistics.median(t["median_s"] for _, t in pairs),
-               "ratio": statistics.median(ratios), "ratio_min": ratios[0], "ratio_max": ratios[-1],
-               "ours_mb": max(o["peak_mb"] for o, _ in pairs), "peer_mb": min(t["peak_mb"] for _, t in pairs)}
+        row = {"model": model, "image_size": size, "batch": batch, "precision": precision, "device": a.device,
+               "pairs": a.pairs, "modes": {}}
+        for mode in modes:
+            if a.modes and mode not in a.modes.split(","):
+                continue
+            try:
+                row["modes"][mode] = peer(model, size, batch, mode)
+            except (RuntimeError, subprocess.TimeoutExpired) as error:
+                print(f"PyTorch {mode} left out: {error}", file=sys.stderr)
+        graph = a.device == "cuda" and a.graph != "off"
+        try:
+            try:
+                first = ours(model, size, batch, precision, graph)
+            except RuntimeError as error:
+                if not graph or a.graph == "on":
+                    raise
+                print(f"without a graph: {error}", file=sys.stderr)
+                graph = False
+                first = ours(model, size, batch, precision, graph)
+        except (RuntimeError, subprocess.TimeoutExpired) as error:
+            print(f"{model} {size} batch {batch} {precision} failed: {error}", file=sys.stderr)
+            failures += 1
+            rows.append({**row, "failed": str(error)})
+            continue
+        name = f"{model} {size}² batch {batch}"
+        row.update({"graph": graph, "ours_s": first["median_s"], "ours_mb": first["peak_mb"],
+                    "saved_mb_per_image": first.get("saved_mb_per_image"), "loss": first["loss"],
+                    "cpu": first["cpu"], "isa": first["isa"], "threads": first["threads"],
+                    "hardware": first.get("hardware")})
+        if not row["modes"]:
+            print(f"| {name} | {precision} | {row['ours_s']:.4f} | - | - | {row['ours_mb']:.0f} / - |", flush=True)
+        else:
+            best = min(row["modes"], key=lambda mode: row["modes"][mode]["median_s"])
+            # The first measurements are a pair; compiled peers take minutes to start and get no more.
+            pairs = [(first, row["modes"][best])]
+            while len(pairs) < a.pairs and not best.startswith(("compile", "graphs")):
+                pairs.append((ours(model, size, batch, precision, graph), peer(model, size, batch, best)))
+            ratios = sorted(t["median_s"] / o["median_s"] for o, t in pairs)
+            row.update({"mode": best, "torch": pairs[0][1]["torch"], "pairs": len(pairs),
+                        "ours_s": statistics.median(o["median_s"] for o, _ in pairs),
+                        "peer_s": statistics.median(t["median_s"] for _, t in pairs),
+                        "ratio": statistics.median(ratios), "ratio_min": ratios[0], "ratio_max": ratios[-1],
+                        "ours_mb": max(o["peak_mb"] for o, _ in pairs), "peer_mb": min(t["peak_mb"] for _, t in pairs)})
+            print(f"| {name} | {precision} | {row['ours_s']:.4f} | {row['peer_s']:.4f} ({best}) | "
+                  f"**{row['ratio']:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {row['ours_mb']:.0f} / {row['peer_mb']:.0f} = "
+                  f"{row['ours_mb'] / row['peer_mb']:.2f} |", flush=True)
         rows.append(row)
-        print(f"| {model} {size}² batch {batch} | {precision} | {row['ours_s']:.3f} | {row['peer_s']:.3f} ({best}) | "
-              f"**{row['ratio']:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {row['ours_mb']:.0f} / {row['peer_mb']:.0f} = "
-              f"{row['ours_mb'] / row['peer_mb']:.2f} |", flush=True)
-    if a.out:
-        with open(a.out, "w") as f:
-            json.dump({"format_version": 1, "rows": rows}, f, indent=1)
-            f.write("\n")
+        if a.out:
+            with open(a.out, "w") as f:
+                json.dump({"format_version": 1, "rows": rows}, f, indent=1)
+                f.write("\n")
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

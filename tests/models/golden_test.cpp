@@ -13,6 +13,7 @@
 #include "nn/functional/cross_entropy.h"
 #include "nn/optim/sgd.h"
 #include "tests/models/formula.h"
+#include "tests/paths.h"
 
 namespace mono {
 namespace {
@@ -25,7 +26,7 @@ struct GoldenCase {
   const char *model, *mode;
   int size, images;
   std::string file() const {
-    return std::string(MONO_TEST_DATA_DIR) + "/golden/" + model + "_" + mode + ".safetensors";
+    return test::data_folder() + "/golden/" + model + "_" + mode + ".safetensors";
   }
 };
 void PrintTo(const GoldenCase& c, std::ostream* out) {

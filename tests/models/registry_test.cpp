@@ -9,6 +9,7 @@
 #include <fstream>
 
 #include "tests/models/formula.h"
+#include "tests/paths.h"
 
 namespace mono {
 namespace {
@@ -45,7 +46,7 @@ std::string joined(const std::vector<std::string>& lines) {
 
 // names.txt is made by tools/golden/models.py from torchvision.
 TEST(Registry, StateDictsAreTorchvisions) {
-  std::ifstream file(std::string(MONO_TEST_DATA_DIR) + "/golden/names.txt");
+  std::ifstream file(test::data_folder() + "/golden/names.txt");
   std::string name, hash;
   size_t count = 0;
   int models = 0;

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "kernels/base/gpu.h"
+#include "tests/paths.h"
 #include "train/recipe.h"
 #include "train/run_directory.h"
 
@@ -43,7 +44,8 @@ class CommandLine : public ::testing::Test {
   ~CommandLine() override { fs::remove_all(folder_); }
 
   Outcome run(std::vector<std::string> words) const {
-    words.insert(words.begin(), MONO_PROGRAM);
+    const std::string program = test::program();
+    words.insert(words.begin(), program);
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
@@ -54,7 +56,7 @@ class CommandLine : public ::testing::Test {
     ::posix_spawn_file_actions_addopen(&actions, 1, out.c_str(), flags, 0600);
     ::posix_spawn_file_actions_addopen(&actions, 2, err.c_str(), flags, 0600);
     pid_t child = -1;
-    EXPECT_EQ(::posix_spawn(&child, MONO_PROGRAM, &actions, nullptr, argv.data(), environ), 0);
+    EXPECT_EQ(::posix_spawn(&child, program.c_str(), &actions, nullptr, argv.data(), environ), 0);
     ::posix_spawn_file_actions_destroy(&actions);
     int status = 0;
     ::waitpid(child, &status, 0);

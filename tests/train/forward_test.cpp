@@ -10,6 +10,7 @@
 
 #include "models/registry.h"
 #include "tests/models/formula.h"
+#include "tests/paths.h"
 #include "tests/train/data/test_screen.h"
 #include "train/commands.h"
 
@@ -122,7 +123,7 @@ double distance(const std::vector<double>& a, const std::vector<double>& b) {
 }
 
 SafetensorsFile golden(const char* name) {
-  return SafetensorsFile(std::string(MONO_TEST_DATA_DIR) + "/golden/" + name + ".safetensors");
+  return SafetensorsFile(test::data_folder() + "/golden/" + name + ".safetensors");
 }
 
 // The rows of a golden table against the tensors of Y whose names begin with `prefix`.
