@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Packs a relocatable directory for machines where nothing can be installed.
 #
-#   tools/bundle.sh [FILE]      FILE: build/monolayer.tar.zst; --no-build before it takes the builds as they are
+#   tools/bundle.sh [FILE]      FILE: build/monolayer.tar.xz; --no-build before it takes the builds as they are
 #
 # In it: the programs, tests and benchmarks of the preset cuda (bin/), train_rxrx of the preset cpu,
 # which has the emulated device (emulated/), the libraries that they need (lib/), the data of the
@@ -15,7 +15,7 @@ if [ "${1:-}" = --no-build ]; then
   build=
   shift
 fi
-out=$(realpath -m "${1:-build/monolayer.tar.zst}")
+out=$(realpath -m "${1:-build/monolayer.tar.xz}")
 limit_mb=40
 tests="kernels_tests runtime_tests nn_tests models_tests train_tests"
 
@@ -73,9 +73,12 @@ for name in libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libstdc++.
   cp -L "/lib/x86_64-linux-gnu/$name" "$jail/lib/x86_64-linux-gnu/"
 done
 cp -r "$root" "$jail/monolayer"
-in_jail() { env -i unshare --map-root-user chroot "$jail" "$@"; }
+# There is no /proc, from which $ORIGIN would be taken.
+in_jail() {
+  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LD_ORIGIN_PATH="$(dirname "$1")" unshare --map-root-user chroot "$jail" "$@"
+}
 if in_jail /monolayer/bin/train_rxrx --version; then
-  in_jail /monolayer/bin/kernels_tests --gtest_filter='Philox*:Matmul*' | tail -n 1
+  in_jail /monolayer/bin/kernels_tests --gtest_filter='Philox*:Matmul*' | grep 'PASSED\|FAILED'
   in_jail /monolayer/emulated/train_rxrx bench --model densenet_smoke --image-size 32 --batch 4 --steps 2 \
     --device emulated
 elif unshare --map-root-user true 2>/dev/null; then
@@ -86,7 +89,7 @@ else
 fi
 
 mkdir -p "$(dirname "$out")"
-tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner -cf - monolayer | zstd -q -19 -T0 -f -o "$out"
+tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner -cf - monolayer | xz -6 -T0 >"$out"
 size=$(stat -c %s "$out")
 echo "== $out: $((size / 1000000)) MB packed, $(du -sm "$root" | cut -f 1) MB unpacked"
 if [ "$size" -gt $((limit_mb * 1000000)) ]; then
