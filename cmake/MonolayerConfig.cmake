@@ -5,4 +5,7 @@ find_dependency(fmt)
 find_dependency(dnnl)
 find_dependency(ZLIB)
 find_dependency(zstd)
+if(@MONO_CUDA@)  # what the libraries were built with
+  find_dependency(CUDAToolkit)
+endif()
 include(${CMAKE_CURRENT_LIST_DIR}/MonolayerTargets.cmake)

@@ -13,14 +13,7 @@
 namespace mono {
 namespace {
 
-struct Choice {
-  std::string_view machine;
-  ConvPass pass;
-  DType dtype;
-  ConvProblem problem;
-  ConvVariant variant;
-};
-const std::vector<Choice> kChoices = {
+const std::vector<ConvChoice> kChoices = {
 #include "kernels/conv2d/conv2d_choices.inc"
 };
 
@@ -40,15 +33,12 @@ std::string conv2d_machine(Device device) {
   return gpu ? fmt::format("sm_{}{}", gpu->major, gpu->minor) : "none";
 }
 
-std::optional<ConvVariant> conv2d_measured_choice(Device device, ConvPass pass,
-                                                  const ConvProblem& p, DType dtype) {
-  if (kChoices.empty()) return std::nullopt;
-  static const std::string machines[] = {conv2d_machine(Device::cpu), conv2d_machine(kGpu)};
-  const std::string& machine = machines[device == Device::cpu ? 0 : 1];
+const ConvChoice* nearest_choice(std::span<const ConvChoice> table, std::string_view machine,
+                                 ConvPass pass, const ConvProblem& p, DType dtype) {
   constexpr double kFarthest = 2;  // a factor of four
   double nearest = std::numeric_limits<double>::infinity();
-  std::optional<ConvVariant> found;
-  for (const Choice& c : kChoices) {
+  const ConvChoice* found = nullptr;
+  for (const ConvChoice& c : table) {
     const ConvProblem& q = c.problem;
     if (c.pass != pass || c.dtype != dtype || q.R != p.R || q.S != p.S || q.stride != p.stride ||
         packed(q) != packed(p) || c.machine != machine)
@@ -58,10 +48,20 @@ std::optional<ConvVariant> conv2d_measured_choice(Device device, ConvPass pass,
     const double sum = far[0] + far[1] + far[2];
     if (*std::max_element(far, far + 3) <= kFarthest && sum < nearest) {
       nearest = sum;
-      found = c.variant;
+      found = &c;
     }
   }
   return found;
+}
+
+std::optional<ConvVariant> conv2d_measured_choice(Device device, ConvPass pass,
+                                                  const ConvProblem& p, DType dtype) {
+  if (kChoices.empty()) return std::nullopt;
+  static const std::string machines[] = {conv2d_machine(Device::cpu), conv2d_machine(kGpu)};
+  const ConvChoice* choice =
+      nearest_choice(kChoices, machines[device == Device::cpu ? 0 : 1], pass, p, dtype);
+  if (!choice) return std::nullopt;
+  return choice->variant;
 }
 
 }  // namespace mono
