@@ -40,6 +40,8 @@ std::string_view name_of(ConvVariant variant) {
       return "smem_tiled";
     case ConvVariant::implicit_gemm_mma:
       return "implicit_gemm_mma";
+    case ConvVariant::implicit_gemm_halo:
+      return "implicit_gemm_halo";
     case ConvVariant::cudnn:
       return "cudnn";
   }

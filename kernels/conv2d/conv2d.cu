@@ -8,7 +8,7 @@
 
 #include "kernels/conv2d/conv2d_cudnn.h"
 #include "kernels/conv2d/conv2d_gpu.h"
-#include "kernels/conv2d/conv2d_implicit_gemm_mma.cuh"
+#include "kernels/conv2d/conv2d_implicit_gemm_halo.cuh"
 #include "kernels/conv2d/conv2d_launch.cuh"
 #include "kernels/conv2d/conv2d_naive.cuh"
 #include "kernels/conv2d/conv2d_smem_tiled.cuh"
@@ -61,7 +61,7 @@ UnitShape unit_shape(ConvVariant variant, const ConvProblem& p, DType dtype) {
   if (variant == ConvVariant::naive) {
     shape.blocks = ceil_div(int64_t{p.K} * p.R * p.S * p.C, kNaiveThreads);
   } else {
-    const bool mma = variant == ConvVariant::implicit_gemm_mma;
+    const bool mma = variant != ConvVariant::smem_tiled;
     const int columns = p.R * p.S * round_up(p.C, dtype == DType::bf16 ? 8 : 4);
     shape.column_tiles = ceil_div(columns, mma ? MmaWgradTile::kColumns : SmemWgradTile::kColumns);
     shape.blocks =
@@ -134,11 +134,23 @@ void pack_filter(Stream stream, const ConvProblem& p, const float* w, bool trans
       p.R * p.S, p.C, transposed, scratch.padded_depth, scratch.filter);
 }
 
+// Whether every tap reads the tile's own pixels, shifted, and the run of them fits.
+template <class T>
+bool shares_pixels(const Product<T>& p, int rows) {
+  return p.stride == 1 && p.R * p.S > 1 && p.out_H == p.H && p.out_W == p.W &&
+         rows + 2 * halo_of(p) <= kMostHaloRun;
+}
+
 template <class Shape, class Epilogue>
-void run_mma(Stream stream, unsigned blocks, const Product<bf16>& product, const Epilogue& epilogue,
-             int column_tiles) {
-  launch<implicit_gemm_mma_kernel<Shape, Epilogue>>(
-      stream, {blocks, Shape::kThreads, Shape::kSharedBytes}, product, epilogue, column_tiles);
+void run_mma(Stream stream, ConvVariant variant, unsigned blocks, const Product<bf16>& product,
+             const Epilogue& epilogue, int column_tiles) {
+  if (variant == ConvVariant::implicit_gemm_halo && shares_pixels(product, Shape::kRows))
+    launch<implicit_gemm_halo_kernel<Shape, Epilogue>>(
+        stream, {blocks, Shape::kThreads, halo_shared_bytes<Shape>(halo_of(product))}, product,
+        epilogue, column_tiles);
+  else
+    launch<implicit_gemm_mma_kernel<Shape, Epilogue>>(
+        stream, {blocks, Shape::kThreads, Shape::kSharedBytes}, product, epilogue, column_tiles);
 }
 
 template <class T, class Epilogue>
@@ -155,15 +167,15 @@ void run_product(Stream stream, ConvVariant variant, const TileShape& shape,
         epilogue, column_tiles);
   } else if constexpr (std::is_same_v<T, bf16>) {
     if (shape.rows == 64)
-      run_mma<MmaTile<64, 64, 32, 32>>(stream, blocks, product, epilogue, column_tiles);
+      run_mma<MmaTile<64, 64, 32, 32>>(stream, variant, blocks, product, epilogue, column_tiles);
     else if (shape.columns == 48)
-      run_mma<MmaTile<128, 48, 32, 48>>(stream, blocks, product, epilogue, column_tiles);
+      run_mma<MmaTile<128, 48, 32, 48>>(stream, variant, blocks, product, epilogue, column_tiles);
     else if (shape.columns == 64)
-      run_mma<MmaTile<128, 64, 64, 32>>(stream, blocks, product, epilogue, column_tiles);
+      run_mma<MmaTile<128, 64, 64, 32>>(stream, variant, blocks, product, epilogue, column_tiles);
     else if (shape.columns == 96)
-      run_mma<MmaTile<128, 96, 64, 48>>(stream, blocks, product, epilogue, column_tiles);
+      run_mma<MmaTile<128, 96, 64, 48>>(stream, variant, blocks, product, epilogue, column_tiles);
     else
-      run_mma<MmaTile<128, 128, 64, 64>>(stream, blocks, product, epilogue, column_tiles);
+      run_mma<MmaTile<128, 128, 64, 64>>(stream, variant, blocks, product, epilogue, column_tiles);
   }
 }
 
@@ -179,6 +191,7 @@ bool supports(ConvVariant variant, DType dtype) {
     case ConvVariant::smem_tiled:
       return dtype == DType::f32 || dtype == DType::bf16;
     case ConvVariant::implicit_gemm_mma:
+    case ConvVariant::implicit_gemm_halo:
       return dtype == DType::bf16;
     case ConvVariant::cudnn:
       return kHasCudnn && dtype != DType::f64;
@@ -187,11 +200,11 @@ bool supports(ConvVariant variant, DType dtype) {
   }
 }
 
-// Assumed until measured: tensor cores wherever they take the type, else shared memory.
+// Where nothing near was measured: tensor cores wherever they take the type, else shared memory.
 ConvVariant choose(ConvPass, const ConvProblem& p, DType dtype) {
   if (dtype == DType::f64)
     fail(ErrorKind::usage, "conv2d {}: f64 runs on the CPU; use --device cpu", p.to_string());
-  return dtype == DType::bf16 ? ConvVariant::implicit_gemm_mma : ConvVariant::smem_tiled;
+  return dtype == DType::bf16 ? ConvVariant::implicit_gemm_halo : ConvVariant::smem_tiled;
 }
 
 size_t workspace_bytes(ConvVariant variant, ConvPass pass, const ConvProblem& problem, DType dtype,

@@ -47,12 +47,14 @@ enum class ConvVariant {
   onednn,         // oneDNN primitives on packed copies, one thread each; f32, bf16
   implicit_gemm,  // own register-tiled kernels (AVX-512, AVX-512-BF16, AMX), prologue while packing
   // of the GPU, f32 and bf16
-  naive,              // a thread computes one output at a time, straight from global memory
-  smem_tiled,         // tiles in shared memory, a register tile a thread, FFMA
-  implicit_gemm_mma,  // bf16: cp.async pipeline, prologue in shared memory, tensor cores
-  cudnn,              // cuDNN and passes around it (conv2d_library.h), in CUDA builds that find it
+  naive,               // a thread computes one output at a time, straight from global memory
+  smem_tiled,          // tiles in shared memory, a register tile a thread, FFMA
+  implicit_gemm_mma,   // bf16: cp.async pipeline, prologue in shared memory, tensor cores
+  implicit_gemm_halo,  // the same, but 3x3 filters (any that keep the size) share the pixels of all
+                       // their taps in shared memory
+  cudnn,               // cuDNN and passes around it (conv2d_library.h), in CUDA builds that find it
 };
-inline constexpr int kConvVariants = 7;
+inline constexpr int kConvVariants = 8;
 std::string_view name_of(ConvVariant variant);
 
 enum class ConvPass { fprop, dgrad, wgrad };

@@ -74,6 +74,24 @@ __device__ __forceinline__ void multiply(const uint32_t (&a)[kRowTiles][4],
     }
 }
 
+// A warp's accumulators to the tile that the epilogue reads.
+template <class Shape>
+__device__ __forceinline__ void store_accumulators(
+    const float (&acc)[Shape::kWarpRows / 16][Shape::kWarpColumns / 8][4], int warp_row,
+    int warp_column, int lane, float* values) {
+#pragma unroll
+  for (int i = 0; i < Shape::kWarpRows / 16; ++i)
+#pragma unroll
+    for (int j = 0; j < Shape::kWarpColumns / 8; ++j)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const MmaM16N8K16::Position at = MmaM16N8K16::d(lane, 2 * half);
+        *reinterpret_cast<float2*>(
+            values + (warp_row + 16 * i + at.row) * tile_pitch(Shape::kColumns) + warp_column +
+            8 * j + at.column) = make_float2(acc[i][j][2 * half], acc[i][j][2 * half + 1]);
+      }
+}
+
 template <class Shape, class Epilogue>
 __global__ void __launch_bounds__(Shape::kThreads, 2)
     implicit_gemm_mma_kernel(const Product<bf16> p, const Epilogue epilogue, int column_tiles) {
@@ -173,17 +191,7 @@ __global__ void __launch_bounds__(Shape::kThreads, 2)
   __syncthreads();  // the pipeline's memory becomes the tile's
 
   float* values = reinterpret_cast<float*>(shared);
-#pragma unroll
-  for (int i = 0; i < kRowTiles; ++i)
-#pragma unroll
-    for (int j = 0; j < kColumnTiles; ++j)
-#pragma unroll
-      for (int half = 0; half < 2; ++half) {
-        const MmaM16N8K16::Position at = MmaM16N8K16::d(lane, 2 * half);
-        *reinterpret_cast<float2*>(
-            values + (warp_row + 16 * i + at.row) * tile_pitch(Shape::kColumns) + warp_column +
-            8 * j + at.column) = make_float2(acc[i][j][2 * half], acc[i][j][2 * half + 1]);
-      }
+  store_accumulators<Shape>(acc, warp_row, warp_column, lane, values);
   __syncthreads();
   epilogue.template operator()<Shape::kColumns, Shape::kThreads>(p, c, tile, unit, column0, values);
 }
