@@ -92,11 +92,14 @@ function(mono_library name)
     list(FILTER sources EXCLUDE REGEX "_cuda\\.cpp$")
   endif()
   mono_kernel_sources(${kernels})
-  if(MONO_SANITIZE MATCHES "thread")  # kernels/simt/sanitizers.h says why
+  if(MONO_SANITIZE)  # the emulator itself: quicker; for thread, kernels/simt/sanitizers.h says why
     set(emulator ${sources})
     list(FILTER emulator INCLUDE REGEX "/simt/[a-z_]*\\.cpp$")
-    set_source_files_properties(${emulator} PROPERTIES
-                                COMPILE_OPTIONS "-fno-sanitize=thread;-DMONO_TSAN=1")
+    set(options -O2)
+    if(MONO_SANITIZE MATCHES "thread")
+      list(APPEND options -fno-sanitize=thread -DMONO_TSAN=1)
+    endif()
+    set_source_files_properties(${emulator} PROPERTIES COMPILE_OPTIONS "${options}")
   endif()
   add_library(mono_${name} STATIC ${sources} ${kernels})
   if(MONO_CUDA)

@@ -169,8 +169,8 @@ void* allocate(size_t bytes) {
 }
 void release(void* block) noexcept {
   const std::lock_guard lock(mutex);
-  for (auto& [id, queue] : queues)  // as cudaFree, which waits for the device
-    remember_errors([&] { finish(*queue); });
+  for (auto& entry : queues)  // as cudaFree, which waits for the device
+    remember_errors([&] { finish(*entry.second); });
   memory::release(block);
 }
 
