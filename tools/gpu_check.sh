@@ -151,7 +151,7 @@ fi
 if [ -z "$first" ]; then
   if [ -n "$have_python" ]; then part graphs 120 bash -c graphs; else left_out graphs "no Python"; fi
   if [ $device = cuda ]; then
-    part bench-kernels 420 "$benchmark" --device cuda --json "$logs/kernels.json"
+    part bench-kernels 420 "$benchmark" --device cuda --seconds 0.05 --json "$logs/kernels.json"
     part step-f32 120 "$program" bench --model densenet161 --image-size 512 --batch 32 --precision f32 --device cuda
     if [ -n "$have_torch" ]; then
       part peers 1500 "$python" tools/bench_peer.py --program "$program" --device cuda --python "$python" --pairs 3 \

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <memory>
+#include <type_traits>
 
 #include "kernels/conv2d/conv2d_choices.h"
 #include "tests/kernels/model_problems.h"
@@ -159,25 +160,46 @@ ModelConvolution small(const ModelConvolution& model, double most_flops) {
   return out;
 }
 
-// Errors of a variant's result against the definition in double.
+// What a pass of the convolution leaves in memory.
 template <class T, class GradT>
-double error_of(Stream stream, ConvVariant variant, ConvPass pass, const ModelConvolution& model) {
-  Convolution<double, double> truth(Stream{}, model);
-  Convolution<T, GradT> value(stream, model);
-  truth.prepare(ConvVariant::reference, pass);
-  value.prepare(variant, pass);
-  truth.run(ConvVariant::reference, pass);
-  value.run(variant, pass);
-  switch (pass) {
-    case ConvPass::fprop:
-      return relative_error(value.y(), truth.y());
-    case ConvPass::dgrad:
-      return relative_error(value.dx(), truth.dx());
-    case ConvPass::wgrad:
-      return relative_error(value.dw(), truth.dw());
-  }
-  return 0;
+std::vector<double> result_of(const Convolution<T, GradT>& convolution, ConvPass pass) {
+  const auto doubles = [](const auto& values) {
+    std::vector<double> out;
+    out.reserve(values.size());
+    for (const auto v : values)
+      out.push_back(static_cast<double>(static_cast<Master<std::decay_t<decltype(v)>>>(v)));
+    return out;
+  };
+  return pass == ConvPass::fprop   ? doubles(convolution.y())
+         : pass == ConvPass::dgrad ? doubles(convolution.dx())
+                                   : doubles(convolution.dw());
 }
+
+// A convolution on few pixels: the definition in double, made when first asked for, serves every
+// variant and type, since all compute from the same numbers.
+class Definition {
+ public:
+  Definition(const ModelConvolution& model, double most_flops) : model_(small(model, most_flops)) {}
+
+  template <class T, class GradT>
+  double error_of(Stream stream, ConvVariant variant, ConvPass pass) {
+    std::vector<double>& truth = truth_[static_cast<int>(pass)];
+    if (truth.empty()) truth = run<double, double>(Stream{}, ConvVariant::reference, pass);
+    return relative_error(run<T, GradT>(stream, variant, pass), truth);
+  }
+
+ private:
+  template <class T, class GradT>
+  std::vector<double> run(Stream stream, ConvVariant variant, ConvPass pass) const {
+    Convolution<T, GradT> convolution(stream, model_);
+    convolution.prepare(variant, pass);
+    convolution.run(variant, pass);
+    return result_of(convolution, pass);
+  }
+
+  ModelConvolution model_;
+  std::vector<double> truth_[3];
+};
 
 // As conv2d_choices.inc has it.
 std::string table_row(Device device, ConvVariant variant, ConvPass pass, DType dtype,
@@ -190,10 +212,10 @@ std::string table_row(Device device, ConvVariant variant, ConvPass pass, DType d
 }
 
 template <class T, class GradT>
-void bench_case(Session& session, const ModelConvolution& model, const std::string& name) {
+void bench_case(Session& session, const ModelConvolution& model, const std::string& name,
+                Definition& definition) {
   const DType dtype = kDTypeOf<T>;
   const Device device = session.options().device;
-  const ModelConvolution checked = small(model, session.timed() ? 1e8 : 1e7);
   std::unique_ptr<Convolution<T, GradT>> convolution;
   for (const ConvPass pass : {ConvPass::fprop, ConvPass::dgrad, ConvPass::wgrad})
     for (int v = 0; v < kConvVariants; ++v) {
@@ -203,8 +225,8 @@ void bench_case(Session& session, const ModelConvolution& model, const std::stri
           !conv2d_supports(device, variant, pass, model.problem, dtype))
         continue;
       // The definitions are there to be right; at full size they take minutes.
-      const bool definition = variant == ConvVariant::reference || variant == ConvVariant::naive;
-      if (definition && session.timed() && session.options().variant.empty()) continue;
+      const bool slow = variant == ConvVariant::reference || variant == ConvVariant::naive;
+      if (slow && session.timed() && session.options().variant.empty()) continue;
       if (session.timed() && !convolution)
         convolution = std::make_unique<Convolution<T, GradT>>(session.stream(), model);
       if (convolution) convolution->prepare(variant, pass);
@@ -216,7 +238,7 @@ void bench_case(Session& session, const ModelConvolution& model, const std::stri
               .dtype = std::string(name_of(dtype))};
       row.flops = model.problem.flops();
       row.bytes = convolution ? convolution->bytes(pass) : 0;
-      row.error = error_of<T, GradT>(session.stream(), variant, pass, checked);
+      row.error = definition.error_of<T, GradT>(session.stream(), variant, pass);
       row.tolerance = dtype == DType::bf16 ? 4e-2 : 1e-4;
       row.chosen = conv2d_choose(device, pass, model.problem, dtype) == variant;
       row.library = variant == ConvVariant::cudnn || variant == ConvVariant::onednn;
@@ -254,11 +276,12 @@ void bench_conv2d(Session& session) {
                    model.fused ? " fused" : "");
         continue;
       }
-      bench_case<float, float>(session, model, name);
+      Definition definition(model, session.timed() ? 3e7 : 1e7);
+      bench_case<float, float>(session, model, name, definition);
       if (model.fused)
-        bench_case<bf16, float>(session, model, name);
+        bench_case<bf16, float>(session, model, name, definition);
       else
-        bench_case<bf16, bf16>(session, model, name);
+        bench_case<bf16, bf16>(session, model, name, definition);
     }
     if (options.size) break;
   }
