@@ -7,6 +7,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/gpu.h"
+#include "runtime/graph.h"
 #include "runtime/stream.h"
 
 namespace mono {
@@ -120,7 +121,7 @@ void CachingAllocator::close_pool(int pool) {
 }
 
 CachingAllocator::Blocks::iterator CachingAllocator::take_segment(size_t size) {
-  release_free_segments();
+  if (!Graph::capturing()) release_free_segments();  // waits, which a recorded step must not
   const size_t bytes = rounded(size, size < kSegment ? kSegment : 4096);
   std::byte* segment = system_allocate(bytes);
   if (!segment)

@@ -61,7 +61,8 @@ void TrainProgress::step(const StepReport& report) {
 void TrainProgress::show() {
   const double seconds_left =
       all_.seconds / static_cast<double>(steps_) * static_cast<double>(last_.steps - last_.step);
-  line_.show(progress_text(last_, interval_, resident_bytes(), seconds_left));
+  const uint64_t memory = last_.device_memory_bytes ? last_.device_memory_bytes : resident_bytes();
+  line_.show(progress_text(last_, interval_, memory, seconds_left));
   interval_ = {};
   pending_ = false;
 }

@@ -17,9 +17,10 @@ struct StepReport {
   double loss = 0;
   double gradient_norm = 0;
   double learning_rate = 0;
-  double seconds = 0;       // of the step, the wait for data included
-  double wait_seconds = 0;  // of which waiting for data
-  int64_t images = 0;       // in the step
+  double seconds = 0;                // of the step, the wait for data included
+  double wait_seconds = 0;           // of which waiting for data
+  int64_t images = 0;                // in the step
+  uint64_t device_memory_bytes = 0;  // of tensors on a GPU; 0: the memory of this process is shown
 };
 
 class TrainProgress {

@@ -184,7 +184,8 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   row["lr"] = figures.learning_rate;
   row["images_per_s"] = images_per_s;
   row["data_wait"] = waited / seconds;
-  row["memory_mb"] = static_cast<double>(peak_tensor_bytes(setup_.device)) / 1048576;
+  const int64_t memory = peak_tensor_bytes(setup_.device);
+  row["memory_mb"] = static_cast<double>(memory) / 1048576;
   row["eta_s"] = static_cast<double>(step_.total_steps() - done) * seconds;
   row["ranks"] = 1;
   rows_.push_back(std::move(row));
@@ -193,16 +194,18 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage) throw;  // a full disk: kept for the next attempt
   }
-  progress_.step({.epoch = epoch,
-                  .epochs = recipe_.train.epochs,
-                  .step = done,
-                  .steps = step_.total_steps(),
-                  .loss = figures.loss,
-                  .gradient_norm = figures.gradient_norm,
-                  .learning_rate = figures.learning_rate,
-                  .seconds = seconds,
-                  .wait_seconds = waited,
-                  .images = recipe_.batch.images()});
+  progress_.step(
+      {.epoch = epoch,
+       .epochs = recipe_.train.epochs,
+       .step = done,
+       .steps = step_.total_steps(),
+       .loss = figures.loss,
+       .gradient_norm = figures.gradient_norm,
+       .learning_rate = figures.learning_rate,
+       .seconds = seconds,
+       .wait_seconds = waited,
+       .images = recipe_.batch.images(),
+       .device_memory_bytes = setup_.device == Device::cpu ? 0 : static_cast<uint64_t>(memory)});
   epoch_.add(figures, seconds, waited);
 }
 
