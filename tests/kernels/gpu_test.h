@@ -105,4 +105,16 @@ void for_each_schedule(F&& f) {
 #endif
 }
 
+// The same for whole networks: under a sanitizer, which makes them ten times slower, in one order.
+template <class F>
+void for_each_schedule_of_a_network(F&& f) {
+#ifdef MONO_SANITIZED
+  std::string why;
+  if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
+  f();
+#else
+  for_each_schedule(std::forward<F>(f));
+#endif
+}
+
 }  // namespace mono::test

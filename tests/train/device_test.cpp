@@ -127,7 +127,7 @@ TEST_F(DeviceRuns, BitsDoNotDependOnLoaderWorkers) {
 TEST_F(DeviceRuns, BitsDoNotDependOnTheOrderOfStreams) {
   const auto setup = set_up(test::tiny_recipe(sets()), screen_->path(), {}, kGpu);
   std::vector<double> first;
-  test::for_each_schedule([&] {
+  test::for_each_schedule_of_a_network([&] {
     {
       const std::unique_ptr<Model> model = make_model(*setup);
       TrainStep step(*setup, *model);

@@ -141,7 +141,7 @@ TEST(SmallNetworkGpu, IsNearTheCpu) {
   for (const DType dtype : {DType::f32, DType::bf16}) {
     const auto cpu = run(dtype);
     std::vector<std::vector<double>> first;
-    test::for_each_schedule([&] {
+    test::for_each_schedule_of_a_network([&] {
       const auto gpu = run(dtype, kGpu);
       synchronize(compute_stream(kGpu));
       if (first.empty()) first = gpu;
