@@ -1,6 +1,7 @@
 // Whole training steps on the GPU against the CPU: the paper's classifier on a small DenseNet, with
-// two domains, gradient reversal and CutMix. Beyond the first step rounding errors grow as training
-// goes on, in any arithmetic; the tolerances are what was measured, doubled.
+// two domains, gradient reversal and CutMix. Rounding errors grow as training goes on, in any
+// arithmetic. Measured on the emulator, relative: losses differ by 1e-6 in the first two steps and
+// 1e-4 in twenty in f32 (bf16: 0 and 1e-2), weights after two steps by 2e-5 (bf16: 1e-4).
 #include <cmath>
 
 #include "kernels/base/philox.h"
@@ -177,7 +178,7 @@ TEST_P(DeviceTraining, OneStepAndTwentyGiveTheLossesOfTheCpu) {
 
 INSTANTIATE_TEST_SUITE_P(Types, DeviceTraining,
                          testing::Values(Tolerance{DType::f32, 1e-5, 1e-3, 1e-4},
-                                         Tolerance{DType::bf16, 2e-2, 1e-1, 5e-2}),
+                                         Tolerance{DType::bf16, 5e-3, 5e-2, 2e-3}),
                          [](const auto& info) { return std::string(name_of(info.param.dtype)); });
 
 TEST(DeviceModel, BitsDoNotDependOnTheOrderOfThreadsBlocksAndStreams) {
