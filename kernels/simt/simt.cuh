@@ -47,7 +47,8 @@ struct LaunchShape {
 template <auto Kernel>
 constexpr std::string_view kernel_name() {
   constexpr std::string_view text = __PRETTY_FUNCTION__;
-  constexpr size_t from = text.find("Kernel = ") + 9;
+  constexpr size_t after = text.find("Kernel = ") + 9;
+  constexpr size_t from = after + (text[after] == '&');  // clang's spelling
   constexpr size_t to = text.find_first_of(";]", from);
   return text.substr(from, to - from);
 }
