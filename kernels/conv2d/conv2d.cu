@@ -179,10 +179,6 @@ void run_product(Stream stream, ConvVariant variant, const TileShape& shape,
   }
 }
 
-dim3 merge_grid(int columns, int segments) {
-  return dim3(blocks_for(columns, 32), segments);
-}
-
 }  // namespace
 
 bool supports(ConvVariant variant, DType dtype) {
@@ -259,10 +255,9 @@ void fprop(Stream stream, ConvVariant variant, const ConvProblem& p, const ConvF
   run_product(stream, variant, shape, product, epilogue,
               tiles_of(args.segments, image_pixels, shape.rows));
   if (args.moments.mean)
-    launch<merge_moments_kernel<T>>(
-        stream, {merge_grid(p.K, args.segments.count), dim3(32, kMergeLanes)}, scratch.units, p.K,
-        args.segments.gpu_offsets, image_pixels, shape.rows, args.moments.mean,
-        args.moments.variance, args.moments.ld);
+    launch<merge_moments_kernel<T>>(stream, merge_shape(p.K, args.segments.count), scratch.units,
+                                    p.K, args.segments.gpu_offsets, image_pixels, shape.rows,
+                                    args.moments.mean, args.moments.variance, args.moments.ld);
 }
 
 // g and its pitch: dy itself where the prologue leaves it as it is.
@@ -333,10 +328,9 @@ void dgrad(Stream stream, ConvVariant variant, const ConvProblem& p,
   run_product(stream, variant, shape, product, epilogue,
               tiles_of(args.segments, most_pixels, shape.rows));
   if (sums)
-    launch<merge_sums_kernel<T>>(stream,
-                                 {merge_grid(p.C, args.segments.count), dim3(32, kMergeLanes)},
-                                 scratch.units, p.C, args.segments.gpu_offsets, most_pixels,
-                                 shape.rows, product.classes(), args.sum_dz, args.sum_dzx);
+    launch<merge_sums_kernel<T>>(stream, merge_shape(p.C, args.segments.count), scratch.units, p.C,
+                                 args.segments.gpu_offsets, most_pixels, shape.rows,
+                                 product.classes(), args.sum_dz, args.sum_dzx);
 }
 
 template <class T>

@@ -181,16 +181,21 @@ struct StoreInputGradient {
 
 // ---- merging, preparation -----------------------------------------------------------------------
 
-// A block of (32, kMergeLanes) threads for 32 channels of a segment; each lane takes a run of the
-// segment's units, and the runs are added in order.
-constexpr int kMergeLanes = 16;
-using MergeRuns = double[kMergeLanes][32];
+// A block of (kMergeChannels, kMergeLanes) threads for as many channels of a segment; each lane
+// adds up a run of the segment's units in order, and the runs are added in one fixed order:
+// neighbours within a warp, then warp by warp. Many lanes, because a run is a chain of loads from
+// L2.
+constexpr int kMergeChannels = 8, kMergeLanes = 64;
+constexpr int kMergeThreads = kMergeChannels * kMergeLanes, kMergeWarps = kMergeThreads / 32;
+using MergeRuns = double[kMergeWarps][kMergeChannels];
 
 __device__ __forceinline__ double add_runs(MergeRuns& runs, double mine) {
-  runs[threadIdx.y][threadIdx.x] = mine;
+  mine += __shfl_xor_sync(0xffffffffu, mine, 8);
+  mine += __shfl_xor_sync(0xffffffffu, mine, 16);
+  if (threadIdx.y % 4 == 0) runs[threadIdx.y / 4][threadIdx.x] = mine;
   __syncthreads();
   double sum = 0;
-  for (int lane = 0; lane < kMergeLanes; ++lane) sum += runs[lane][threadIdx.x];
+  for (int warp = 0; warp < kMergeWarps; ++warp) sum += runs[warp][threadIdx.x];
   __syncthreads();
   return sum;
 }
@@ -216,11 +221,11 @@ __device__ __forceinline__ UnitRange units_of(const int* offsets, int segment, i
 // Chan's rule for all units at once: mean = sum n_u mean_u / n, then
 // m2 = sum m2_u + n_u (mean_u - mean)^2.
 template <class T>
-__global__ void __launch_bounds__(32 * kMergeLanes)
+__global__ void __launch_bounds__(kMergeThreads)
     merge_moments_kernel(const float2* units, int columns, const int* offsets, int image_pixels,
                          int tile_pixels, float* mean, float* variance, int ld) {
   MONO_SHARED(MergeRuns, runs);
-  const int k = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
+  const int k = static_cast<int>(blockIdx.x * kMergeChannels + threadIdx.x);
   const int segment = static_cast<int>(blockIdx.y);
   const UnitRange range = units_of(offsets, segment, image_pixels, tile_pixels, 1);
   const int64_t pixels = int64_t{offsets[segment + 1] - offsets[segment]} * image_pixels;
@@ -230,11 +235,13 @@ __global__ void __launch_bounds__(32 * kMergeLanes)
   };
   double sum = 0;
   if (k < columns)
+#pragma unroll 4
     for (int64_t u = range.begin; u < range.end; ++u)
       sum += count(u) * static_cast<double>(units[u * columns + k].x);
   const double center = add_runs(runs, sum) / static_cast<double>(pixels);
   double m2 = 0;
   if (k < columns)
+#pragma unroll 4
     for (int64_t u = range.begin; u < range.end; ++u) {
       const float2 unit = units[u * columns + k];
       const double delta = static_cast<double>(unit.x) - center;
@@ -247,15 +254,16 @@ __global__ void __launch_bounds__(32 * kMergeLanes)
 }
 
 template <class T>
-__global__ void __launch_bounds__(32 * kMergeLanes)
+__global__ void __launch_bounds__(kMergeThreads)
     merge_sums_kernel(const float2* units, int columns, const int* offsets, int most_pixels,
                       int tile_pixels, int classes, float* sum_dz, float* sum_dzx) {
   MONO_SHARED(MergeRuns, runs);
-  const int k = static_cast<int>(blockIdx.x * 32 + threadIdx.x);
+  const int k = static_cast<int>(blockIdx.x * kMergeChannels + threadIdx.x);
   const int segment = static_cast<int>(blockIdx.y);
   const UnitRange range = units_of(offsets, segment, most_pixels, tile_pixels, classes);
   double dz = 0, dzx = 0;
   if (k < columns)
+#pragma unroll 4
     for (int64_t u = range.begin; u < range.end; ++u) {
       const float2 unit = units[u * columns + k];
       dz += static_cast<double>(unit.x);

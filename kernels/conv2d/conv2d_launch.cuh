@@ -12,6 +12,12 @@ bool aligned_to(size_t bytes, const T* base, int ld) {
   return reinterpret_cast<uintptr_t>(base) % bytes == 0 && ld * sizeof(T) % bytes == 0;
 }
 
+// Of merge_moments_kernel and merge_sums_kernel.
+inline LaunchShape merge_shape(int columns, int segments) {
+  return {dim3(blocks_for(columns, kMergeChannels), segments), dim3(kMergeChannels, kMergeLanes),
+          0};
+}
+
 // g (pitch K) = dgrad's prologue of dy.
 template <class T, class GradT>
 void launch_gradient_prologue(Stream stream, const ConvProblem& p, const ConvDgrad<T, GradT>& args,

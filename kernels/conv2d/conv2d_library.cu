@@ -173,10 +173,9 @@ void library_dgrad(Stream stream, const PlainConvolution& plain, const ConvProbl
       stream, {static_cast<unsigned>(tiles * column_tiles), kLibraryThreads}, destination, epilogue,
       scratch.x, column_tiles);
   if (sums)
-    launch<merge_sums_kernel<T>>(
-        stream, {dim3(blocks_for(p.C, 32), args.segments.count), dim3(32, kMergeLanes)},
-        scratch.units, p.C, args.segments.gpu_offsets, p.H * p.W, kLibraryRows, 1, args.sum_dz,
-        args.sum_dzx);
+    launch<merge_sums_kernel<T>>(stream, merge_shape(p.C, args.segments.count), scratch.units, p.C,
+                                 args.segments.gpu_offsets, p.H * p.W, kLibraryRows, 1, args.sum_dz,
+                                 args.sum_dzx);
 }
 
 template <class T>

@@ -62,6 +62,7 @@ __global__ void __launch_bounds__(256)
   const int64_t i = int64_t{blockIdx.x} * blockDim.x + threadIdx.x;
   if (i >= weights) return;
   double sum = accumulate ? static_cast<double>(dw[i]) : 0.0;
+#pragma unroll 8
   for (int unit = 0; unit < units; ++unit) sum += static_cast<double>(partial[unit * weights + i]);
   dw[i] = static_cast<float>(sum);
 }

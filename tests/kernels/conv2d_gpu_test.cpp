@@ -102,10 +102,12 @@ struct Expectation {
   }
 };
 
-// Small cases under every schedule, the others under one each, in turn.
+// Small cases under every schedule, the others under one each, in turn. The largest are for the
+// CPU: EveryTileShapeOfTheTensorCores has more pixels.
 TEST(Conv2dGpu, AgreesWithTheOracle) {
   int first = 0;
   for (const Case& test : kCases) {
+    if (test.problem.flops() > 1e7) continue;
     Results<double, double> truth = oracle<double, double>(test);
     const Expectation<float, float> f32(test, truth);
     const Expectation<bf16, bf16> bf16s(test, truth);
