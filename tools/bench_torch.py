@@ -33,6 +33,7 @@ def main():
     torch.manual_seed(0)
     if cuda:
         torch.backends.cudnn.benchmark = True
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     else:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     model = getattr(torchvision.models, a.model)(weights=None, num_classes=a.classes)
