@@ -55,9 +55,9 @@ ModelOutput RxRx1Classifier::forward(const Variable& images, const ForwardContex
   output.embedding = x;
   output.y = linear(x, *head_weight_, head_bias_, context);
   if (!batch_weight_ || batch_head.mode == BatchHead::Mode::off) return output;
-  Variable z = batch_head.mode == BatchHead::Mode::reversed
-                   ? gradient_reversal(x, batch_head.lambda, context)
-                   : detach(x);
+  Variable z = batch_head.mode != BatchHead::Mode::reversed ? detach(x)
+               : batch_head.factor.defined() ? gradient_reversal(x, batch_head.factor, context)
+                                             : gradient_reversal(x, batch_head.lambda, context);
   if (batch_hidden_)
     z = domain_batch_norm(linear(z, *batch_hidden_, nullptr, context), *batch_norm_, context);
   output.batch = linear(z, *batch_weight_, batch_bias_, context);

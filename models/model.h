@@ -17,6 +17,7 @@ struct BatchHead {
   enum class Mode { off, detached, reversed };
   Mode mode = Mode::detached;
   double lambda = 1.0;  // of gradient reversal
+  Tensor factor = {};   // -lambda in device memory (one f64), where it changes; undefined: lambda
 };
 
 struct ModelOutput {

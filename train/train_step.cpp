@@ -52,13 +52,17 @@ TrainStep::TrainStep(const RunSetup& setup, Model& model)
       group_statistics_(model.norms(), static_cast<int>(setup.recipe.batch.groups),
                         model.arena().master(), model.device()),
       segment_({0, static_cast<int>(setup.recipe.batch.group_size)}, model.device()),
-      figures_(kFigures, model.device()) {}
+      figures_(kFigures, model.device()),
+      reversal_(Tensor::zeros({1}, DType::f64, model.device())) {}
 
 std::optional<StepFigures> TrainStep::run(int64_t step, Loader& loader,
                                           const std::function<bool()>& abandon) {
   const int groups = static_cast<int>(setup_.recipe.batch.groups);
-  const BatchHead head = batch_head_at(
+  BatchHead head = batch_head_at(
       setup_.recipe, static_cast<double>(step) / static_cast<double>(schedule_.total_steps));
+  const double factor = -head.lambda;
+  upload(reversal_.stream(), reversal_.raw(), &factor, sizeof factor);
+  head.factor = reversal_;
   figures_.clear();
   for (int g = 0; g < groups; ++g) {
     if (abandon && abandon()) {

@@ -67,6 +67,7 @@ class TrainStep {
   NormStatistics group_statistics_;  // a row a group
   SegmentTable segment_;             // one group
   Figures figures_;                  // of the step, on the device
+  Tensor reversal_;                  // -lambda of gradient reversal, on the device
 };
 
 }  // namespace mono

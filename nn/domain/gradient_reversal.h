@@ -13,6 +13,9 @@
 namespace mono {
 
 Variable gradient_reversal(const Variable& x, double lambda, const ForwardContext& context);
+// The same with a factor, -lambda, that lies in device memory (one f64): where lambda changes from
+// step to step, a recorded step finds that of each replay there.
+Variable gradient_reversal(const Variable& x, const Tensor& factor, const ForwardContext& context);
 Variable detach(const Variable& x);
 
 }  // namespace mono

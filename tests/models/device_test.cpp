@@ -12,6 +12,7 @@
 #include "nn/functional/figures.h"
 #include "nn/optim/sgd.h"
 #include "runtime/allocator.h"
+#include "runtime/graph.h"
 #include "tests/kernels/gpu_test.h"
 
 namespace mono {
@@ -189,6 +190,56 @@ TEST(DeviceModel, BitsDoNotDependOnTheOrderOfThreadsBlocksAndStreams) {
     if (first.empty()) first = losses;
     EXPECT_EQ(losses, first);
   });
+}
+
+// The learning rate and lambda of each replay come from device memory.
+TEST(DeviceModel, ACapturedStepFollowsLearningRateAndLambda) {
+  NEEDS_A_GPU();
+  std::vector<double> losses[2];
+  for (const bool captured : {false, true}) {
+    const auto model = small_classifier(kGpu);
+    const TrainingData data(kGpu, DType::f32, false);
+    const SegmentTable segments({0, kImages / 2, kImages}, kGpu);
+    Sgd optimiser(model->arena(), {.momentum = 0.9});
+    NormStatistics recorded(model->norms(), kDomains, DType::f32, kGpu);
+    const Tensor gradients = model->arena().new_array();
+    const Tensor factor = Tensor::zeros({1}, DType::f64, kGpu);
+    Figures figures(1, kGpu);
+    const auto step = [&] {
+      Tape tape;
+      ForwardContext context;
+      context.tape = &tape;
+      context.segments = segments;
+      context.norm.record = &recorded;
+      figures.clear();
+      {
+        const BatchHead head{BatchHead::Mode::reversed, 0, factor};
+        const ModelOutput out = model->forward(Variable(data.images), context, head);
+        figures.add_mean(0, cross_entropy_losses(out.y, data.targets, 1, context));
+        figures.add_mean(0, cross_entropy_losses(out.batch, data.domain_targets, 1, context));
+      }
+      model->arena().begin_gradients(gradients);
+      tape.backward();
+      model->arena().finish_gradients();
+      optimiser.step(gradients);
+      update_running(recorded, 0.1, model->running());
+    };
+    std::unique_ptr<Graph> graph;
+    for (int i = 0; i < 4; ++i) {
+      const Tensor minus_lambda = Tensor::empty({1}, DType::f64);
+      minus_lambda.data<double>()[0] = -0.5 * i;
+      factor.copy_from(minus_lambda);
+      optimiser.set_rates(0.01 * (i + 1), 1);
+      if (!captured)
+        step();
+      else if (!graph)
+        graph = std::make_unique<Graph>(step);
+      else
+        graph->replay();
+      losses[captured].push_back(figures.read()[0]);
+    }
+  }
+  EXPECT_EQ(losses[0], losses[1]);
 }
 
 TEST(DeviceModel, EvaluationWithExperimentStatisticsIsTheCpus) {
