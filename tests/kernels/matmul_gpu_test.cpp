@@ -38,7 +38,7 @@ GuardedArray<Out> run(MatmulVariant variant, DType compute, const MatmulCase& te
   return result;
 }
 
-// Every schedule gives the same bits.
+// Small products under every schedule, which must not change a bit; others under one each.
 template <class A, class B, class Out>
 void check(DType compute, const MatmulCase& test, std::span<const MatmulVariant> variants) {
   const GuardedArray<double> truth = oracle<double, double>(test);
@@ -46,7 +46,7 @@ void check(DType compute, const MatmulCase& test, std::span<const MatmulVariant>
   for (MatmulVariant variant : variants) {
     if (!matmul_supports(kGpu, variant, test.problem, compute)) continue;
     GuardedArray<Out> first(0);
-    for_each_schedule([&] {
+    const auto once = [&] {
       SCOPED_TRACE(fmt::format("{} {}: {} {} -> {}, {}", name_of(variant), name_of(compute),
                                name_of(kDTypeOf<A>), name_of(kDTypeOf<B>), name_of(kDTypeOf<Out>),
                                test.problem.to_string()));
@@ -54,7 +54,8 @@ void check(DType compute, const MatmulCase& test, std::span<const MatmulVariant>
       EXPECT_LE(relative_error(c, truth), 2 * plain + kErrorFloor<Out>);
       if (first.size() == 0) first = c;
       EXPECT_TRUE(c == first);
-    });
+    };
+    test.problem.flops() < 5e4 ? for_each_schedule(once) : for_one_schedule(once);
   }
 }
 
@@ -74,7 +75,7 @@ TEST(MatmulGpu, AgreesWithTheOracle) {
 TEST(MatmulGpu, SplitSumsAgreeWithTheOracle) {
   for (bool transpose_a : {false, true})
     for (bool transpose_b : {false, true}) {
-      const MatmulCase test{{9, 70, 1030, transpose_a, transpose_b}, transpose_a, transpose_b};
+      const MatmulCase test{{9, 70, 518, transpose_a, transpose_b}, transpose_a, transpose_b};
       check<float, float, float>(DType::f32, test, kVariants);
       check<bf16, float, bf16>(DType::bf16, test, kVariants);
     }
