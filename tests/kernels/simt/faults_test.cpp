@@ -287,7 +287,7 @@ TEST(SimtFaults, MisalignedMatrixRow) {
 }
 TEST(SimtFaults, MatrixRowsOutsideOfSharedMemory) {
   const GpuStream stream;
-  const GpuArray<uint16_t> rows(stream, 256);
+  const GpuArray<uint16_t> rows(stream, std::vector<uint16_t>(256));
   expect_fault<rows_elsewhere_kernel<0>>({1, 32}, "is not in shared memory", rows.data());
 }
 
