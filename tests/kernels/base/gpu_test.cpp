@@ -82,7 +82,7 @@ TEST(Gpu, WithoutOneErrorsNameTheCallAndTheReason) {
     FAIL() << "a launch without a GPU";
   } catch (const Error& e) {
     EXPECT_EQ(e.kind(), ErrorKind::device);
-    EXPECT_THAT(e.what(), HasSubstr("add_kernel<float>"));
+    EXPECT_THAT(e.what(), HasSubstr("add_kernel<float"));
   }
   gpu::release(nullptr);  // gives back nothing, throws nothing
 }
