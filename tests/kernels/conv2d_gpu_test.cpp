@@ -102,8 +102,15 @@ struct Expectation {
   }
 };
 
-// Small cases under every schedule, the others under one each, in turn. The largest are for the
-// CPU: EveryTileShapeOfTheTensorCores has more pixels.
+#ifdef MONO_SANITIZED
+constexpr bool kSanitized = true;
+#else
+constexpr bool kSanitized = false;
+#endif
+
+// Small cases under every schedule (unless a sanitizer watches, at 20 times the time), the others
+// under one each, in turn. The largest are for the CPU: EveryTileShapeOfTheTensorCores has more
+// pixels.
 TEST(Conv2dGpu, AgreesWithTheOracle) {
   int first = 0;
   for (const Case& test : kCases) {
@@ -112,7 +119,7 @@ TEST(Conv2dGpu, AgreesWithTheOracle) {
     const Expectation<float, float> f32(test, truth);
     const Expectation<bf16, bf16> bf16s(test, truth);
     const Expectation<bf16, float> mixed(test, truth);
-    const bool small = test.problem.flops() < 1e6;
+    const bool small = test.problem.flops() < 1e6 && !kSanitized;
     int turn = first++;
     for_each_schedule([&] {
       const bool again = kGpu == Device::emulated && turn++ % 4 != 0;  // a GPU runs once
