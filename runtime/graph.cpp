@@ -36,7 +36,10 @@ Graph::Graph(const std::function<void()>& work) : pool_(CachingAllocator::of(kGp
   } catch (...) {
     if (recording) {
       recording = false;
-      gpu::destroy_graph(gpu::end_capture(stream));
+      try {
+        gpu::destroy_graph(gpu::end_capture(stream));
+      } catch (const Error&) {  // what broke the recording is the error to report
+      }
     }
     CachingAllocator::of(kGpu).close_pool(pool_);
     throw;

@@ -250,7 +250,7 @@ std::vector<Plan> plans(ConvPass pass, const ConvProblem& p, DType dtype, const 
     heuristic.set(CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, graph)
         .set(CUDNN_ATTR_ENGINEHEUR_MODE, {mode});
     if (target.properties) heuristic.set(CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, *target.properties);
-    heuristic.finish();
+    if (!heuristic.try_finish()) continue;  // the mode knows nothing for it
     for (const Descriptor& configuration : heuristic.results()) {
       Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
       configuration.get(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
@@ -283,9 +283,10 @@ struct State {
   std::map<int, cudnnHandle_t> handles;
   std::map<Key, Plan> plans;
 };
+// Never destroyed: cuDNN, opened later, is taken down before, and its descriptors with it.
 State& state() {
-  static State instance;
-  return instance;
+  static State* const instance = new State;
+  return *instance;
 }
 
 // Under the mutex.

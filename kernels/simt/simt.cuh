@@ -28,7 +28,8 @@
 
 #include "kernels/base/gpu_cuda.h"
 
-#define MONO_SHARED(Type, name) __shared__ Type name
+// Aligned for 16-byte accesses, which an array of float alone is not.
+#define MONO_SHARED(Type, name) __shared__ __align__(16) Type name
 #define MONO_DYNAMIC_SHARED(Type, name)                                \
   extern __shared__ __align__(16) unsigned char mono_dynamic_shared[]; \
   Type* const name = reinterpret_cast<Type*>(mono_dynamic_shared)
