@@ -343,7 +343,7 @@ std::string check_launch(const Launch& launch) {
   return {};
 }
 
-std::string run_launch(const Launch& launch) {
+void run_launch(const Launch& launch) {
   engine.launch = launch;
   const dim3 grid = gridDim = launch.grid, block = blockDim = launch.block;
   engine.count = static_cast<int>(block.x * block.y * block.z);
@@ -366,7 +366,14 @@ std::string run_launch(const Launch& launch) {
   make_current(nullptr);
   if (!engine.error.empty()) drop_fibers();
   race::acquire(launch.sync->threads_end);
-  return engine.error;
+}
+
+bool launch_failed() {
+  return !engine.error.empty();
+}
+
+std::string take_launch_error() {
+  return std::exchange(engine.error, {});
 }
 
 std::string text(Site site) {

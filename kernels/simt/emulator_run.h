@@ -29,8 +29,10 @@ struct Launch {
 
 // What is wrong with the shape of a launch, or nothing.
 std::string check_launch(const Launch& launch);
-// Runs a launch to its end. What is wrong with it, or nothing.
-std::string run_launch(const Launch& launch);
+// Runs a launch to its end; what was wrong with it, or nothing, is there for the host afterwards.
+void run_launch(const Launch& launch);
+bool launch_failed();
+std::string take_launch_error();
 
 // "batch_norm.cuh:17"-like: from kernels/ or tests/ on.
 std::string text(Site site);

@@ -91,6 +91,7 @@ __global__ void shared_objects_kernel(int* out, const int*) {
   b[threadIdx.x] = 0.5f;
   dynamic[threadIdx.x] = 100;
   __syncthreads();
+  if (blockIdx.x > 0) return;
   out[threadIdx.x] = object_of<int>()[3 - threadIdx.x] + dynamic[3 - threadIdx.x] +
                      static_cast<int>(2 * b[3 - threadIdx.x]);
 }
