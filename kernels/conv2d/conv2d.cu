@@ -190,7 +190,8 @@ bool supports(ConvVariant variant, DType dtype) {
     case ConvVariant::implicit_gemm_halo:
       return dtype == DType::bf16;
     case ConvVariant::cudnn:
-      return kHasCudnn && dtype != DType::f64;
+      if constexpr (kHasCudnn) return dtype != DType::f64 && cudnn_found();
+      return false;
     default:
       return false;
   }

@@ -59,7 +59,8 @@ std::string_view name_of(ConvVariant variant);
 
 enum class ConvPass { fprop, dgrad, wgrad };
 
-// Whether `device` can run `variant` in this build for the problem and type. f64: the CPU only.
+// Whether `device` can run `variant` in this build and on this machine for the problem and type.
+// f64: the CPU only.
 bool conv2d_supports(Device device, ConvVariant variant, ConvPass pass, const ConvProblem& problem,
                      DType dtype);
 // The variant to run: the quickest supported one, or in f32 one that is nearly as quick and rounds

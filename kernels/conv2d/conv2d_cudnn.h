@@ -17,6 +17,9 @@ inline constexpr bool kHasCudnn = true;
 inline constexpr bool kHasCudnn = false;
 #endif
 
+// Whether this machine has the library; opens it.
+bool cudnn_found();
+
 // bf16 with f32 sums on tensor cores; f32 without them (no TF32). Deterministic algorithms only.
 // Which one: the first of the library's heuristic that runs; asked once per pass, problem and GPU.
 extern const PlainConvolution kCudnn;

@@ -343,6 +343,18 @@ void run(Stream stream, ConvPass pass, const ConvProblem& p, DType dtype,
 
 }  // namespace
 
+bool cudnn_found() {
+  static const bool found = [] {
+    try {
+      dnn();
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }();
+  return found;
+}
+
 const PlainConvolution kCudnn = {workspace_bytes, run};
 
 std::vector<int64_t> cudnn_engines(ConvPass pass, const ConvProblem& problem, DType dtype,

@@ -4,6 +4,7 @@
 #include <type_traits>
 
 #include "kernels/base/error.h"
+#include "kernels/matmul/matmul_cublaslt.h"
 #include "kernels/matmul/matmul_variants.h"
 
 namespace mono {
@@ -79,7 +80,8 @@ bool matmul_supports(Device device, MatmulVariant variant, const MatmulProblem& 
     case MatmulVariant::mma:
       return dtype == DType::bf16;
     case MatmulVariant::cublaslt:
-      return kGpu == Device::cuda && dtype != DType::f64;
+      if constexpr (kGpu == Device::cuda) return dtype != DType::f64 && cublaslt_found();
+      return false;
   }
   return false;
 }

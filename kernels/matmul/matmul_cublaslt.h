@@ -21,6 +21,9 @@ struct CublasLtCall {
   DType compute, out;
   bool accumulate;
 };
+// Whether this machine has the library; opens it.
+bool cublaslt_found();
+
 // Sums in f32, also those of f32 operands (no TF32). The algorithm is the first that the library's
 // heuristic offers, asked once per problem, alignment and device.
 void matmul_cublaslt(Stream stream, const MatmulProblem& problem, const CublasLtCall& call,

@@ -125,6 +125,18 @@ uint32_t alignment_of(const void* p) {
 
 }  // namespace
 
+bool cublaslt_found() {
+  static const bool found = [] {
+    try {
+      lt();
+      return true;
+    } catch (const Error&) {
+      return false;
+    }
+  }();
+  return found;
+}
+
 void matmul_cublaslt(Stream stream, const MatmulProblem& p, const CublasLtCall& call,
                      std::span<std::byte> workspace) {
   Product product;

@@ -31,6 +31,7 @@ const std::vector<ConvProblem> kProblems = {
 };
 
 TEST(Conv2dCudnn, HasDeterministicAlgorithmsForEveryPass) {
+  if (!cudnn_found()) GTEST_SKIP() << "this machine has no cuDNN";
   try {
     cudnn_engines(ConvPass::fprop, kProblems[0], DType::f32, kH100);
   } catch (const Error& e) {
@@ -45,6 +46,7 @@ TEST(Conv2dCudnn, HasDeterministicAlgorithmsForEveryPass) {
 }
 
 TEST(Conv2dCudnn, ErrorsNameTheCallAndTheStatus) {
+  if (!cudnn_found()) GTEST_SKIP() << "this machine has no cuDNN";
   try {
     cudnn_engines(ConvPass::fprop, kProblems[0], DType::f32, "{}");
     FAIL() << "no GPU has no properties";
@@ -55,6 +57,7 @@ TEST(Conv2dCudnn, ErrorsNameTheCallAndTheStatus) {
 }
 
 TEST(Conv2dCudnn, WithoutAGpuSaysSo) {
+  if (!cudnn_found()) GTEST_SKIP() << "this machine has no cuDNN";
   if (gpu::properties()) GTEST_SKIP() << "there is a GPU";
   EXPECT_TRUE(
       conv2d_supports(kGpu, ConvVariant::cudnn, ConvPass::fprop, kProblems[0], DType::bf16));
