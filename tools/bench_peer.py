@@ -40,6 +40,13 @@ def run(command, timeout):
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+def save(path, rows):  # after every case: what stops the script later costs nothing
+    if path:
+        with open(path, "w") as f:
+            json.dump({"format_version": 1, "rows": rows}, f, indent=1)
+            f.write("\n")
+
+
 def default_program():
     for path in ("bin/train_rxrx", "build/cuda/train/train_rxrx", "build/cpu/train/train_rxrx"):
         if os.path.exists(os.path.join(HERE, "..", path)):
@@ -103,6 +110,7 @@ def main():
             print(f"{model} {size} batch {batch} {precision} failed: {error}", file=sys.stderr)
             failures += 1
             rows.append({**row, "failed": str(error)})
+            save(a.out, rows)
             continue
         name = f"{model} {size}² batch {batch}"
         row.update({"graph": graph, "ours_s": first["median_s"], "ours_mb": first["peak_mb"],
@@ -116,7 +124,12 @@ def main():
             # The first measurements are a pair; compiled peers take minutes to start and get no more.
             pairs = [(first, row["modes"][best])]
             while len(pairs) < a.pairs and not best.startswith(("compile", "graphs")):
-                pairs.append((ours(model, size, batch, precision, graph), peer(model, size, batch, best)))
+                try:
+                    pairs.append((ours(model, size, batch, precision, graph), peer(model, size, batch, best)))
+                except (RuntimeError, subprocess.TimeoutExpired) as error:
+                    print(f"{name}: pair {len(pairs) + 1} failed: {error}", file=sys.stderr)
+                    failures += 1
+                    break
             ratios = sorted(t["median_s"] / o["median_s"] for o, t in pairs)
             row.update({"mode": best, "torch": pairs[0][1]["torch"], "pairs": len(pairs),
                         "ours_s": statistics.median(o["median_s"] for o, _ in pairs),
@@ -127,10 +140,7 @@ def main():
                   f"**{row['ratio']:.2f}** ({ratios[0]:.2f}-{ratios[-1]:.2f}) | {row['ours_mb']:.0f} / {row['peer_mb']:.0f} = "
                   f"{row['ours_mb'] / row['peer_mb']:.2f} |", flush=True)
         rows.append(row)
-        if a.out:
-            with open(a.out, "w") as f:
-                json.dump({"format_version": 1, "rows": rows}, f, indent=1)
-                f.write("\n")
+        save(a.out, rows)
     return 1 if failures else 0
 
 

@@ -254,9 +254,14 @@ std::vector<Plan> plans(ConvPass pass, const ConvProblem& p, DType dtype, const 
     for (const Descriptor& configuration : heuristic.results()) {
       Descriptor engine(CUDNN_BACKEND_ENGINE_DESCRIPTOR);
       configuration.get(CUDNN_ATTR_ENGINECFG_ENGINE, engine);
-      if (engine.has_note(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC) ||
-          (dtype == DType::f32 && (engine.has_note(CUDNN_NUMERICAL_NOTE_TENSOR_CORE) ||
-                                   engine.has_note(CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS))))
+      const auto has_note = [&](auto note) { return engine.has_note(note); };
+      if (has_note(CUDNN_NUMERICAL_NOTE_NONDETERMINISTIC)) continue;
+      // f32 means f32: no TF32, and none of the transforms that cancel digits.
+      if (dtype == DType::f32 &&
+          std::ranges::any_of(
+              std::array{CUDNN_NUMERICAL_NOTE_TENSOR_CORE, CUDNN_NUMERICAL_NOTE_DOWN_CONVERT_INPUTS,
+                         CUDNN_NUMERICAL_NOTE_FFT, CUDNN_NUMERICAL_NOTE_WINOGRAD},
+              has_note))
         continue;
       Descriptor plan(CUDNN_BACKEND_EXECUTION_PLAN_DESCRIPTOR);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, configuration);

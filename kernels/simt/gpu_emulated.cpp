@@ -68,14 +68,18 @@ Queue& queue_of(Stream stream) {
   return *static_cast<Queue*>(stream.handle);
 }
 
+void* host_context = nullptr;  // of the thread that holds the lock
+
 // What follows happens on the stream, for ThreadSanitizer. An error that leaves is the host's.
 class OnStream {
  public:
   explicit OnStream(Queue& queue)
       : queue_(queue), before_(race::current_context()), errors_(std::uncaught_exceptions()) {
+    if (on_streams_++ == 0) host_context = before_;
     race::enter(queue.context);
   }
   ~OnStream() {
+    --on_streams_;
     const bool error = std::uncaught_exceptions() > errors_ || simt::launch_failed();
     if (error) race::release(queue_.sync.done);
     race::enter(before_);
@@ -85,9 +89,23 @@ class OnStream {
   OnStream& operator=(const OnStream&) = delete;
 
  private:
+  static inline int on_streams_ = 0;
   Queue& queue_;
   void* before_;
   int errors_;
+};
+
+// Back on the host within a stream's work, which waits for another stream: what runs that one is
+// no work of this one.
+class OnHost {
+ public:
+  OnHost() : before_(race::current_context()) { race::enter(host_context); }
+  ~OnHost() { race::enter(before_); }
+  OnHost(const OnHost&) = delete;
+  OnHost& operator=(const OnHost&) = delete;
+
+ private:
+  void* before_;
 };
 
 void run_until(Queue& queue, uint64_t position) {
@@ -263,7 +281,10 @@ void wait(Stream stream, Event event) {
   enqueue(queue, {[state] {
                     const auto other = queues.find(state.queue);
                     if (other == queues.end()) return;  // its work has run
-                    run_until(*other->second, state.position);
+                    {
+                      const OnHost host;
+                      run_until(*other->second, state.position);
+                    }
                     if (state.sync) race::acquire(state.sync);
                   },
                   "wait"});

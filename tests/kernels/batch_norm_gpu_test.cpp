@@ -157,15 +157,6 @@ Outputs<T> on_gpu(const Case& c, const Inputs<T>& in, const Outputs<T>& cpu,
           y.host(),    dx.host(),       dresidual.host()};
 }
 
-// Both in type T: equal but for the order of sums, and a rounding to T.
-template <class T>
-void expect_near(const char* what, const std::vector<T>& got, const std::vector<T>& want) {
-  const double unit = std::is_same_v<T, bf16>     ? 0x1p-7
-                      : std::is_same_v<T, double> ? 1e-12
-                                                  : 0x1p-20;
-  EXPECT_LE(error_of(got, convert_to<double>(want)), unit) << what;
-}
-
 template <class T>
 class BatchNormGpu : public ::testing::Test {};
 TYPED_TEST_SUITE(BatchNormGpu, ActivationTypes);

@@ -1,5 +1,7 @@
 // Cross-entropy on the GPU against the CPU's, whose own test has the definition.
 #include "kernels/cross_entropy/cross_entropy.h"
+
+#include "tests/kernels/cross_entropy_cases.h"
 #include "tests/kernels/gpu_test.h"
 #include "tests/kernels/op_test.h"
 
@@ -7,17 +9,6 @@ namespace mono {
 namespace {
 
 using namespace test;
-
-std::vector<float> soft_targets(int N, int K) {
-  std::vector<float> t(int64_t{N} * K, 0.0f);
-  Philox random(3, Purpose::test);
-  for (int n = 0; n < N; ++n) {
-    const float share = n % 3 ? static_cast<float>(random.uniform()) : 1.0f;
-    t[n * K + random.below(K)] += share;
-    t[n * K + random.below(K)] += 1.0f - share;
-  }
-  return t;
-}
 
 template <class T>
 struct Result {
@@ -53,14 +44,6 @@ Result<T> on_gpu(int N, int K, const std::vector<T>& logits, const std::vector<f
     cross_entropy_backward<T>(stream, N, K, y.data(), t.data(), log_sum_exp.data(), M(0.5), to,
                               mode);
   return {losses.host(), log_sum_exp.host(), dy.host(), sum.host()};
-}
-
-template <class T>
-void expect_near(const char* what, const std::vector<T>& got, const std::vector<T>& want) {
-  const double unit = std::is_same_v<T, bf16>     ? 0x1p-7
-                      : std::is_same_v<T, double> ? 1e-12
-                                                  : 0x1p-20;
-  EXPECT_LE(error_of(got, convert_to<double>(want)), unit) << what;
 }
 
 template <class T>

@@ -1,5 +1,6 @@
 #include "kernels/cross_entropy/cross_entropy.h"
 
+#include "tests/kernels/cross_entropy_cases.h"
 #include "tests/kernels/op_test.h"
 
 namespace mono {
@@ -12,17 +13,6 @@ struct Result {
   std::vector<Master<T>> losses, log_sum_exp;
   std::vector<T> dlogits;
 };
-
-std::vector<float> soft_targets(int N, int K) {
-  std::vector<float> t(int64_t{N} * K, 0.0f);
-  Philox random(3, Purpose::test);
-  for (int n = 0; n < N; ++n) {
-    const float share = n % 3 ? static_cast<float>(random.uniform()) : 1.0f;
-    t[n * K + random.below(K)] += share;
-    t[n * K + random.below(K)] += 1.0f - share;
-  }
-  return t;
-}
 
 template <class T>
 Result<T> run(int N, int K, const std::vector<T>& logits, const std::vector<float>& targets,

@@ -72,6 +72,15 @@ void expect_close(const char* what, const std::vector<T>& got, const std::vector
   EXPECT_LE(error, allowed) << what << " (" << name_of(kDTypeOf<T>) << ")";
 }
 
+// Two results of type T that differ in the order of sums and a rounding to T at most; the limits of
+// f32 and f64 are relative to |want| + its root mean square.
+template <class T>
+void expect_near(const char* what, const std::vector<T>& got, const std::vector<T>& want,
+                 double f32 = 0x1p-20, double f64 = 1e-12) {
+  const double unit = std::is_same_v<T, bf16> ? 0x1p-7 : std::is_same_v<T, double> ? f64 : f32;
+  EXPECT_LE(error_of(got, convert_to<double>(want)), unit) << what;
+}
+
 template <class T>
 bool same_bits(const std::vector<T>& a, const std::vector<T>& b) {
   return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(T)) == 0;

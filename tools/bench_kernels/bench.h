@@ -67,7 +67,8 @@ class Session {
              const std::string& name) const;
 
   // Times `run` after a check with `error`; a row whose error is above its tolerance is not timed
-  // and makes the program fail. Prints the row.
+  // and makes the program fail. Prints the row, and writes the JSON anew: what stops the program
+  // later costs no row.
   void add(Row row, const std::function<void()>& run);
 
   const std::vector<Row>& rows() const { return rows_; }

@@ -131,7 +131,6 @@ int run(int argc, char** argv) {
   if (session.rows().empty())
     fail(ErrorKind::usage, "nothing of that kind; bench_kernels --list names the cases");
   print_ratios(session);
-  if (!options.json.empty()) write_json(session);
   if (options.write_table) write_table(session);
   fmt::print("\n{} rows, {} wrong\n", session.rows().size(), session.failures());
   return session.failures() ? 1 : 0;

@@ -243,6 +243,7 @@ void Session::add(Row row, const std::function<void()>& run) {
   }
   std::fflush(stdout);
   rows_.push_back(std::move(row));
+  if (!options_.json.empty()) write_json(*this);
 }
 
 }  // namespace mono::bench

@@ -51,7 +51,8 @@ TEST(Gpu, AGraphRepeatsWhatWasRecorded) {
     const GpuStream stream;
     const int n = 100;
     const GpuArray<float> x(stream, std::vector<float>(n, 1.0f)),
-        sum(stream, std::vector<float>(n, 0.0f));
+        sum(stream, std::vector<float>(n, 0.0f)), other(stream, n);
+    add<float>(stream, n, x.data(), x.data(), other.data());  // loads the kernel, before recording
     gpu::begin_capture(stream);
     add<float>(stream, n, sum.data(), x.data(), sum.data());
     add<float>(stream, n, sum.data(), x.data(), sum.data());
