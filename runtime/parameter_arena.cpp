@@ -20,6 +20,8 @@ double draw_scale(const Parameter& p) {
       return std::sqrt(2.0 / fan_out);
     case Init::linear_uniform:
       return 1.0 / std::sqrt(fan_in);
+    case Init::truncated_normal_02:
+      return 0.02;
     default:
       return 0.0;
   }

@@ -24,6 +24,7 @@ enum class Init {
   kaiming_normal_fan_in,   // std sqrt(2 / fan_in): DenseNet convolutions
   kaiming_normal_fan_out,  // std sqrt(2 / fan_out): ResNet convolutions
   linear_uniform,          // U(-1/sqrt(fan_in), 1/sqrt(fan_in)): torch.nn.Linear, weight and bias
+  truncated_normal_02,     // std 0.02; cut at +-2 absolute, 100 deviations: DeiT, DINO's head
 };
 
 class ParameterArena;

@@ -83,6 +83,7 @@ TEST(ParameterArena, DrawsTorchvisionsDistributions) {
   arena.add("fc.bias", {4000}, Init::linear_uniform, true, 64);
   arena.add("gamma", {70}, Init::ones);
   arena.add("beta", {70}, Init::zeros);
+  arena.add("tokens", {100, 64}, Init::truncated_normal_02);
   arena.allocate(DType::f64);
   arena.initialise(1);
   const auto of = [&](const char* name) {
@@ -95,6 +96,7 @@ TEST(ParameterArena, DrawsTorchvisionsDistributions) {
   };
   EXPECT_NEAR(deviation("in"), std::sqrt(2.0 / (9 * 32)), 0.03 * std::sqrt(2.0 / (9 * 32)));
   EXPECT_NEAR(deviation("out"), std::sqrt(2.0 / (9 * 64)), 0.03 * std::sqrt(2.0 / (9 * 64)));
+  EXPECT_NEAR(deviation("tokens"), 0.02, 0.03 * 0.02);
   for (const char* name : {"fc.weight", "fc.bias"}) {
     const auto [low, high] = std::ranges::minmax(of(name));
     EXPECT_GE(low, -0.125) << name;
