@@ -21,7 +21,7 @@ namespace mono {
 struct Evaluation {
   StatisticsMode mode = StatisticsMode::running;
   std::vector<Classified> images;  // by site id
-  Figures figures;
+  AccuracyFigures figures;
   ExperimentStatistics statistics;
 };
 

@@ -49,7 +49,7 @@ Json shares(const std::map<std::string, Share>& by_name) {
 Json evaluation_json(const TrainedRun& run, const Evaluation& evaluation,
                      const std::string& predictions) {
   const Recipe& recipe = run.setup->recipe;
-  const Figures& figures = evaluation.figures;
+  const AccuracyFigures& figures = evaluation.figures;
   const bool labelled = figures.overall.images > 0;
   Json json = Json::object();
   json["format_version"] = 1;
@@ -135,7 +135,7 @@ std::filesystem::path write_evaluation(const std::filesystem::path& run_folder,
 
 std::string evaluation_text(const TrainedRun& run, const Evaluation& evaluation) {
   const RunSetup& setup = *run.setup;
-  const Figures& figures = evaluation.figures;
+  const AccuracyFigures& figures = evaluation.figures;
   std::string split = key_of(setup.recipe.data.split);
   if (setup.recipe.data.split == SplitBy::stratified)
     split += fmt::format(" (by {})", key_of(setup.recipe.data.stratified_by));

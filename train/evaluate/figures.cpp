@@ -10,8 +10,8 @@ void count(Share& share, bool correct) {
 
 }  // namespace
 
-Figures figures_of(const std::vector<Classified>& images, const Dataset& dataset) {
-  Figures figures;
+AccuracyFigures figures_of(const std::vector<Classified>& images, const Dataset& dataset) {
+  AccuracyFigures figures;
   figures.images = static_cast<int64_t>(images.size());
   for (const Classified& image : images) {
     const auto experiment = static_cast<size_t>(image.experiment);

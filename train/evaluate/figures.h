@@ -32,7 +32,7 @@ struct Share {
   double value() const { return static_cast<double>(correct) / static_cast<double>(images); }
 };
 
-struct Figures {
+struct AccuracyFigures {
   int64_t images = 0;  // all; the shares count those whose label is known
   Share overall;
   double loss = 0;                             // mean over the labelled images
@@ -43,6 +43,6 @@ struct Figures {
 
 // Losses are added in the order of `images`. `dataset` gives the names of experiments and cell
 // types.
-Figures figures_of(const std::vector<Classified>& images, const Dataset& dataset);
+AccuracyFigures figures_of(const std::vector<Classified>& images, const Dataset& dataset);
 
 }  // namespace mono

@@ -17,7 +17,7 @@ TEST(Figures, AreMeansOverImages) {
   // site, experiment, label, predicted, predicted_experiment, loss
   const std::vector<Classified> images = {
       {0, 0, 5, 5, 0, 0.5}, {1, 0, 5, 6, 1, 1.5}, {2, 1, 7, 7, 1, 0.25}, {3, 2, 8, 7, 0, 1.75}};
-  const Figures figures = figures_of(images, two_cell_types());
+  const AccuracyFigures figures = figures_of(images, two_cell_types());
   EXPECT_EQ(figures.images, 4);
   EXPECT_DOUBLE_EQ(figures.overall.value(), 0.5);
   EXPECT_DOUBLE_EQ(figures.loss, 1.0);
@@ -30,7 +30,8 @@ TEST(Figures, AreMeansOverImages) {
 }
 
 TEST(Figures, LeaveUnlabelledImagesOutOfAccuracyButNotOutOfBatchAccuracy) {
-  const Figures figures = figures_of({{0, 0, -1, 5, 0, 0}, {1, 0, 5, 5, 1, 2.0}}, two_cell_types());
+  const AccuracyFigures figures =
+      figures_of({{0, 0, -1, 5, 0, 0}, {1, 0, 5, 5, 1, 2.0}}, two_cell_types());
   EXPECT_EQ(figures.images, 2);
   EXPECT_EQ(figures.overall.images, 1);
   EXPECT_DOUBLE_EQ(figures.overall.value(), 1.0);
