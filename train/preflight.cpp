@@ -10,6 +10,7 @@
 #include "runtime/allocator.h"
 #include "train/commands.h"
 #include "train/data/commands.h"
+#include "train/data/sampler.h"
 #include "train/device.h"
 #include "train/progress.h"
 #include "train/train_checkpoint.h"
@@ -54,27 +55,31 @@ double free_bytes(fs::path where) {
 void try_a_step(const Recipe& recipe, RunSetup& setup, Model& model) {
   setup.recipe.batch.groups = 1;
   setup.recipe.batch.group_size = std::min(recipe.batch.group_size, kTrialImages);
-  TrainStep step(setup, model);
-  Loader loader(setup, 0, 2, 0);
-  step.run(0, loader);  // the first one also prepares kernels
+  setup.recipe.batch.anchors = std::min(recipe.batch.anchors, kTrialImages);
+  const std::unique_ptr<TrainStep> step = make_train_step(setup, model);
+  step->start(0, 2, 0);
+  step->run(0);  // the first one also prepares kernels
   CachingAllocator& allocator = CachingAllocator::of(setup.device);
   const int64_t before = allocator.counters().active_bytes;
   allocator.reset_peak();
   const auto start = std::chrono::steady_clock::now();
-  const StepFigures figures = *step.run(1, loader);
+  const StepFigures figures = *step->run(1);
   const double seconds =
       std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const double trial_images = static_cast<double>(setup.recipe.batch.group_size);
+  const int64_t trial_images = setup.recipe.batch.images();
   const double activations = static_cast<double>(allocator.counters().peak_active_bytes - before);
   setup.recipe.batch = recipe.batch;
 
   const int64_t steps = steps_per_epoch(setup) * recipe.train.epochs;
-  const double step_seconds = seconds / trial_images * static_cast<double>(recipe.batch.images());
-  const double memory = static_cast<double>(before) +
-                        activations / trial_images * static_cast<double>(recipe.batch.group_size);
+  const double step_seconds =
+      seconds / static_cast<double>(trial_images) * static_cast<double>(recipe.batch.images());
+  const double memory =
+      static_cast<double>(before) + activations / static_cast<double>(trial_images) *
+                                        static_cast<double>(recipe.batch.form == BatchForm::views
+                                                                ? recipe.batch.anchors
+                                                                : recipe.batch.group_size);
   fmt::print("step       ok: {} images, loss {:.4f}, gradient norm {:.3f}, {:.2f} s\n",
-             setup.recipe.batch.group_size < kTrialImages ? recipe.batch.group_size : kTrialImages,
-             figures.loss, figures.gradient_norm, seconds);
+             trial_images, figures.loss, figures.gradient_norm, seconds);
   fmt::print(
       "run        about {} for a step of {} images, {} for {} steps; about {:.2f} GB of memory on "
       "{}\n",
@@ -88,15 +93,15 @@ double try_a_checkpoint(const fs::path& where, const RunSetup& setup, Model& mod
   const TrialFolder folder(where);
   const RunDirectory run(folder.path());
   CheckpointStore store(run, 2);
-  TrainStep step(setup, model);
-  const fs::path saved = save_training(store, setup, model, step, 0);
+  const std::unique_ptr<TrainStep> step = make_train_step(setup, model);
+  const fs::path saved = save_training(store, setup, *step, 0);
   double bytes = 0;
   for (const auto& file : fs::directory_iterator(saved))
     bytes += static_cast<double>(file.file_size());
-  const std::string before = weights_fingerprint(model);
+  const std::string before = step->state().fingerprint();
   model.arena().weights().zero();
-  restore_training(load_checkpoint(saved), setup, model, step);
-  MONO_CHECK(weights_fingerprint(model) == before, "a checkpoint changed the weights");
+  restore_training(load_checkpoint(saved), setup, *step);
+  MONO_CHECK(step->state().fingerprint() == before, "a checkpoint changed the weights");
   return bytes;
 }
 

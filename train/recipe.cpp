@@ -334,6 +334,49 @@ class Loader {
       refuse(place_of("data.target"),
              "data.target = 'experiment' and batch_head.mode = 'reversed' work against each other; "
              "set batch_head.mode = 'none'");
+    check_views(r);
+  }
+
+  // Which keys go with which method and form of batch.
+  void check_views(const Recipe& r) const {
+    const bool views = r.batch.form == BatchForm::views;
+    if (r.method != Method::supervised && !views)
+      refuse(place_of("method"), "method = {} needs batch.form = \"views\": it compares crops",
+             text_of(r.method));
+    if (views && r.optim.kind != OptimKind::adamw)
+      refuse(place_of("optim.kind"), "batch.form = \"views\" needs optim.kind = \"adamw\"");
+    if (!views && r.optim.kind != OptimKind::sgd)
+      refuse(place_of("optim.kind"), "optim.kind = \"adamw\" needs batch.form = \"views\"");
+    if (views && !r.model.backbone.starts_with("deit"))
+      refuse(
+          place_of("model.backbone"),
+          "batch.form = \"views\" needs a DeiT backbone; '{}' trains with batch.form = \"groups\"",
+          r.model.backbone);
+    if (!views && r.model.backbone.starts_with("deit"))
+      refuse(place_of("model.backbone"), "{} needs batch.form = \"views\"", r.model.backbone);
+    if (r.method != Method::supervised && !r.ssl.dino_loss && !r.ssl.barlow_loss)
+      refuse(place_of("ssl.dino_loss"),
+             "ssl.dino_loss and ssl.barlow_loss are both false: there is no loss to minimise");
+    if (r.method == Method::byol && r.ssl.dino_loss && r.ssl.barlow_loss)
+      refuse(place_of("ssl.barlow_loss"),
+             "with method = \"byol\" the Barlow loss replaces the cosine loss; set ssl.dino_loss = "
+             "false");
+    if (r.method == Method::dino && r.views.locals % 2 != 0)
+      refuse(place_of("views.locals"),
+             "views.locals = {}: half of them come from each image of a "
+             "pair, the number must be even",
+             r.views.locals);
+    for (const auto& [key, scale] : {std::pair{"views.scale", r.views.scale},
+                                     std::pair{"views.local_scale", r.views.local_scale}})
+      if (scale[0] > scale[1])
+        refuse(place_of(key), "{}: {} is more than {}", key, scale[0], scale[1]);
+    if (r.ssl.multi_center && r.method != Method::dino)
+      refuse(place_of("ssl.multi_center"),
+             "ssl.multi_center needs method = \"dino\": BYOL has no "
+             "centre");
+    if (r.model.dim % (8 * r.model.heads) != 0)
+      refuse(place_of("model.dim"), "model.dim = {} must be a multiple of 8 * model.heads = {}",
+             r.model.dim, 8 * r.model.heads);
   }
 
   [[noreturn]] static void refuse_absent(const TomlPlace* from, const std::string& message) {

@@ -33,6 +33,20 @@ enum class LambdaSchedule { constant, ramp };  // ramp: lambda (2 / (1 + exp(-10
 enum class Mixing { none, cutmix, mixup };
 enum class LrSchedule { cosine, constant };  // after the warm-up, per step
 enum class Precision { f32, bf16 };
+enum class Method { supervised, dino, byol };
+enum class BatchForm { groups, views };  // whole images in groups; random crops of single images
+enum class DomainKey { experiment, plate };            // what a batch effect belongs to
+enum class PairKey { treatment, treatment_or_image };  // see Data::pair_key
+enum class Subset {                                    // what of the training images is trained on
+  all,
+  controls,         // I: control wells
+  treatments,       // II: all but control wells
+  half_sites,       // III as its code has it: one site of each treated well, and the controls
+  half_treatments,  // III as the paper says it: every other treatment, and the controls
+};
+enum class OptimKind { sgd, adamw };
+enum class ChannelRule { tile, timm };  // tile: RGB kernels repeated; timm: the same times 3 / C
+enum class PositionEmbedding { cdcl, dino, deit, timm };  // how it is resampled from the 224 grid
 
 struct PaperFigure {
   double value = 0;
@@ -42,6 +56,7 @@ struct PaperFigure {
 struct Recipe {
   std::string name;   // as it was asked for
   uint64_t seed = 1;  // of everything random
+  Method method = Method::supervised;
   int64_t seeds = 1;  // how many runs, with seed, seed + 1, ..., `reproduce` makes
 
   struct Model {
@@ -54,6 +69,16 @@ struct Recipe {
     int64_t neck = 1024;          // width of both hidden layers; of the embedding
     bool pool_after_relu = true;  // ReLU, then global average pooling, as torchvision
     std::string weights;          // .safetensors to start from; empty: random initialisation
+    std::string init_from;        // a run whose backbone to start from; its heads are left behind
+    // That a recipe at the paper's scale, which starts from ImageNet weights, may start from random
+    // ones; every result is then labelled so.
+    bool from_scratch = false;
+    // Vision transformers. Size and patch only for backbone = "deit_smoke".
+    int64_t patch = 16, depth = 12, dim = 384, heads = 6;
+    ChannelRule channel_rule = ChannelRule::tile;
+    PositionEmbedding position_embedding = PositionEmbedding::cdcl;
+    double drop_path = 0;  // of the last block, from 0 for the first; the teacher's is 0
+    bool needs_weights() const { return weights.empty() && init_from.empty() && !from_scratch; }
   } model;
 
   struct Data {
@@ -65,17 +90,84 @@ struct Recipe {
     int64_t train_experiments = 0;         // Table 4: this many, drawn by the seed; 0: all
     std::vector<int64_t> channels = {1, 2, 3, 4, 5, 6};
     int64_t crop = 0;  // side in pixels, random in training, central in evaluation; 0: whole image
+    int64_t resize = 0;  // images are made this many pixels a side first; 0: as they are
+    int64_t fold = 0;    // of the rotation of experiments (replicates in cpg0004); 0: data.split
+    Subset subset = Subset::all;
+    DomainKey domain_key = DomainKey::experiment;
+    // Which images make a pair: another one of the same treatment from another domain. Where there
+    // is none: an error (treatment), or any of the same treatment, itself included
+    // (treatment-or-image).
+    PairKey pair_key = PairKey::treatment;
     Normalisation normalisation = Normalisation::self;
     StdBy std = StdBy::pooled;
     OnBadImage on_bad_image = OnBadImage::fail;
   } data;
 
   struct Batch {
+    BatchForm form = BatchForm::groups;
     int64_t groups = 8;       // per step; each has its own batch-norm statistics
     int64_t group_size = 64;  // images
     bool one_experiment_per_group = false;
-    int64_t images() const { return groups * group_size; }
+    int64_t anchors = 92;  // of views: images of a step, each the first of a pair
+    int64_t images() const { return form == BatchForm::views ? anchors : groups * group_size; }
   } batch;
+
+  struct Views {  // of batch.form = "views"; sizes in pixels, scales as shares of the area
+    int64_t size = 224;
+    std::vector<double> scale = {0.9, 1.1};  // the crop's; where none fits: the whole image
+    int64_t locals = 6;                      // DINO: small crops of a pair, half of them of each
+    int64_t local_size = 112;
+    std::vector<double> local_scale = {0.3, 0.5};
+    bool dihedral = true;             // two flips and a quarter turn, each with probability 1/2
+    double colour_probability = 0.5;  // x gain + shift, for each channel
+    double colour_gain_sd = 0.1;      // gain ~ N(1, .)
+    double colour_shift_sd = 0.1;     // shift ~ N(0, .), of the scale 0..1
+  } views;
+
+  // Self-supervision (CDCL sections 3.2, 3.3); the defaults are the published settings.
+  struct SelfSupervised {
+    bool cross_batch = false;   // the second view is another image: same treatment, other domain
+    bool multi_center = false;  // a centre for each domain, moved by its frequency
+    bool dino_loss = true;      // of DINO; BYOL's cosine loss likewise
+    bool barlow_loss = false;
+    double barlow_weight = 0.75;    // of both losses' sum, where both are there
+    double barlow_diagonal = 0.05;  // weights of the two means of the correlation matrix
+    double barlow_off_diagonal = 0.95;
+    bool only_cross_domain = false;  // no terms between two views of one image
+    int64_t hidden = 1024;           // widths of DINO's head
+    int64_t bottleneck = 512;
+    int64_t outputs = 4096;
+    int64_t byol_hidden = 4096;  // widths of BYOL's projector and predictor
+    int64_t byol_outputs = 256;
+    double student_temperature = 0.1;
+    double teacher_temperature = 0.04;  // at the start
+    double teacher_temperature_end = 0.07;
+    int64_t teacher_temperature_epochs = 10;
+    double centre_momentum = 0.9;
+    double teacher_momentum = 0.995;  // of the teacher, at the start
+    double teacher_momentum_end = 0.9996;
+    int64_t freeze_last_layer_epochs = 1;
+  } ssl;
+
+  struct Probe {  // a linear classifier on detached features, trained along (Adam)
+    bool enabled = true;
+    double lr = 5e-5;
+    double weight_decay = 1e-3;  // L2, of the weight alone
+    double eta_min = 1e-8;       // of the cosine that restarts with every epoch
+  } probe;
+
+  struct Validation {  // k-NN accuracy on validation images, the bank being the training images
+    int64_t every_epochs = 4;  // 0: never; the last checkpoint is then the model
+    int64_t k = 10;
+    double temperature = 0.1;
+  } validation;
+
+  struct Collapse {            // a run whose representation has collapsed ends (exit 4)
+    int64_t after_epochs = 5;  // not before
+    int64_t patience = 50;     // steps in a row
+    double least_sd = 1e-4;    // of the teacher's centred outputs over a batch, mean of the columns
+    double least_entropy = 1e-3;  // of its softmax as a share of ln K (0: one answer for all)
+  } collapse;
 
   struct Domain {
     bool adabn = false;  // evaluation uses the statistics of the image's own experiment
@@ -98,12 +190,19 @@ struct Recipe {
   } augment;
 
   struct Optim {
-    double lr = 0.1024;  // for the whole batch of a step
+    OptimKind kind = OptimKind::sgd;
+    double lr = 0.1024;                             // for the whole batch of a step
+    double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;  // AdamW's
+    double clip = 0;  // the gradient's norm over all parameters is at most this; 0: no clipping
     double momentum = 0.9;
     bool nesterov = false;
     double weight_decay = 1e-5;
     bool decay_norm_and_bias = true;  // whether batch norm and biases decay too
+    double weight_decay_end = -1;     // cosine from weight_decay over all steps; -1: constant
     double warmup_epochs = 5;         // linear, per step
+    int64_t warmup_steps = 0;         // the same in steps; 0: warmup_epochs
+    double warmup_lr = 0;             // where the warm-up begins
+    double eta_min = 0;               // where the cosine ends
     LrSchedule schedule = LrSchedule::cosine;
   } optim;
 

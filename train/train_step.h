@@ -1,73 +1,71 @@
-// One optimiser step, from uint8 groups to new weights.
+// One optimiser step of a run, whatever its method: what the loop, the checkpoints and `check` see
+// of it.
 //
-//   for every group g of the step:
-//     images, targets  <- augmentation of what the loader read              (train/data/batch.h)
-//     y, batch         <- model(images), batch norm on the group's own statistics, on a tape
-//     loss             <- CE(y, target) + weight * CE(batch, experiment)
-//     leaf g           <- d loss / d parameters                             (Tape::backward)
-//   gradient           <- ((leaf 0 + leaf 1) + (leaf 2 + leaf 3)) + ...      (GradientTree)
-//   SGD with gradient / groups;  running statistics <- mean over the groups, in order
+//   GroupsStep            groups of images, each with batch statistics of its own  (groups_step.h)
+//   SupervisedStep        one crop of each image, cross-entropy (supervised_step.h)
+//   SelfSupervisedStep    pairs of images, several crops of each, a teacher
+//   (self_supervised_step.h)
 //
-// The batch head hangs on the embedding behind detach (a probe) or gradient reversal.
-// Source: RxRx1 section 4.1, Fig. 5; specs A5.
+// A step owns its loader and everything that carries over from one step to the next; it lists the
+// latter by name (TrainingState), so that saving, restoring and fingerprints are one code for all.
+// What can be computed from the step's number (plans, draws, schedules) is never state.
 #pragma once
 
 #include <functional>
+#include <memory>
 #include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "nn/functional/figures.h"
-#include "nn/optim/schedule.h"
-#include "nn/optim/sgd.h"
-#include "runtime/gradient_tree.h"
-#include "train/data/loader.h"
+#include "train/setup.h"
+#include "train/training_state.h"
 
 namespace mono {
 
 // What a step reports. Means over its images; accuracies count where the largest logit meets the
 // largest target.
 struct StepFigures {
-  double loss = 0;         // of both heads, as it is minimised (the batch head's with its weight)
-  double target_loss = 0;  // of the main head
+  double loss = 0;         // of all heads, as it is minimised (the batch head's with its weight)
+  double target_loss = 0;  // of the main head or, self-supervised, of the probe
   double batch_loss = 0;   // of the batch head, without its weight
   double accuracy = 0, batch_accuracy = 0;
-  double gradient_norm = 0;  // of the mean gradient
+  double gradient_norm = 0;  // of the mean gradient, before it is clipped
   double learning_rate = 0;
   bool finite = true;  // losses, gradient and the groups' statistics
+  // What only this method has, by the name that it has in metrics.jsonl.
+  std::vector<std::pair<std::string, double>> more;
 };
 
 class TrainStep {
  public:
-  // Both must outlive this.
-  TrainStep(const RunSetup& setup, Model& model);
+  virtual ~TrainStep() = default;
 
-  // Takes batch.groups groups from the loader and updates weights, momentum and running
-  // statistics. `step` counts from 0 over all epochs. Error(diverged) names the step (from 1, as
-  // everything printed) and the first layer that is not finite; the weights are then those before
-  // the step. The device is waited for once, when its figures are read, before the update. Nothing
-  // is returned and nothing has changed where `abandon`, which is asked before each group, said so:
-  // the end of a long step need not be waited for.
-  std::optional<StepFigures> run(int64_t step, Loader& loader,
-                                 const std::function<bool()>& abandon = {});
+  // Starts to read for steps [first, last), which run() then takes one after the other. `workers`
+  // threads; 0: run() reads by itself.
+  virtual void start(int64_t first, int64_t last, int workers) = 0;
 
-  const Tensor& momentum() const { return optimiser_.momentum(); }
-  int64_t total_steps() const { return schedule_.total_steps; }
-  int64_t epoch_steps() const { return schedule_.total_steps / setup_.recipe.train.epochs; }
+  // The next step; `step` counts from 0 over all epochs. Error(diverged) names the step (from 1, as
+  // everything printed) and what is wrong; the state is then that before the step. The device is
+  // waited for once, when its figures are read, before the update. Nothing is returned and nothing
+  // has changed where `abandon`, which may be asked several times, said so: the end of a long step
+  // need not be waited for.
+  virtual std::optional<StepFigures> run(int64_t step,
+                                         const std::function<bool()>& abandon = {}) = 0;
 
- private:
-  void run_group(int group, const Batch& batch, const BatchHead& head);
-  StepFigures read_figures(const Tensor& gradient);
-  [[noreturn]] void fail_diverged(int64_t step, const StepFigures& figures,
-                                  const Tensor& gradient) const;
+  // Everything that carries over from step to step.
+  virtual TrainingState state() = 0;
 
-  const RunSetup& setup_;
-  Model& model_;
-  Sgd optimiser_;
-  LearningRateSchedule schedule_;
-  GradientTree tree_;
-  NormStatistics group_statistics_;  // a row a group
-  SegmentTable segment_;             // one group
-  Figures figures_;                  // of the step, on the device
-  Tensor reversal_;                  // -lambda of gradient reversal, on the device
+  // Seconds that run() has waited for data since start().
+  virtual double waited() const = 0;
+
+  virtual int64_t epoch_steps() const = 0;
+  virtual int64_t total_steps() const = 0;
+  virtual int64_t images() const = 0;  // of the screen, in a step
 };
+
+// The step of the recipe's method, on the network that make_model() made for it. Both arguments
+// must outlive it.
+std::unique_ptr<TrainStep> make_train_step(const RunSetup& setup, Model& model);
 
 }  // namespace mono

@@ -56,7 +56,7 @@ class Trainer {
         recipe_(setup.recipe),
         run_(run),
         model_(make_model(setup)),
-        step_(setup, *model_),
+        step_(make_train_step(setup, *model_)),
         store_(run, recipe_.checkpoint.keep),
         signals_(signals) {}
 
@@ -71,13 +71,13 @@ class Trainer {
   void write_rows();
   void close_epoch(int64_t done);
   int end_early(int64_t done);
-  double images_per_step() const { return static_cast<double>(recipe_.batch.images()); }
+  double images_per_step() const { return static_cast<double>(step_->images()); }
 
   const RunSetup& setup_;
   const Recipe& recipe_;
   const RunDirectory& run_;
   std::unique_ptr<Model> model_;
-  TrainStep step_;
+  std::unique_ptr<TrainStep> step_;
   CheckpointStore store_;
   const SignalCatcher& signals_;
   TrainProgress progress_;
@@ -91,23 +91,23 @@ class Trainer {
 int Trainer::train() {
   int64_t done = 0;
   if (const std::optional<LoadedCheckpoint> checkpoint = store_.load_newest()) {
-    done = saved_ = restore_training(*checkpoint, setup_, *model_, step_);
+    done = saved_ = restore_training(*checkpoint, setup_, *step_);
     fmt::print("resuming from {}\n", checkpoint->path.string());
   }
   metrics_.emplace(run_.metrics().string(), done);
   print_start();
 
-  const int64_t total = step_.total_steps();
+  const int64_t total = step_->total_steps();
   const int64_t resumed_at = done;
-  Loader loader(setup_, done, total, static_cast<int>(recipe_.loader.workers));
+  step_->start(done, total, static_cast<int>(recipe_.loader.workers));
   while (done < total) {
     const auto start = Clock::now();
-    const double waited_before = loader.waited();
-    const auto figures = step_.run(done, loader, [&] { return signals_.caught() != 0; });
+    const double waited_before = step_->waited();
+    const auto figures = step_->run(done, [&] { return signals_.caught() != 0; });
     if (!figures) return end_early(done);
     ++done;
-    log(done, *figures, seconds_since(start), loader.waited() - waited_before);
-    if (done % step_.epoch_steps() == 0) close_epoch(done);
+    log(done, *figures, seconds_since(start), step_->waited() - waited_before);
+    if (done % step_->epoch_steps() == 0) close_epoch(done);
     if (signals_.caught()) return end_early(done);
     if (due(done)) try_to_save(done);
   }
@@ -119,7 +119,7 @@ int Trainer::train() {
       "done: {} epochs, {} steps ({} of them now, in {:.1f} s, {:.1f} images/s, data wait {:.1f} "
       "%), weights {}\n{}\n",
       recipe_.train.epochs, total, total - resumed_at, progress_.seconds(), images / seconds,
-      100 * progress_.wait_seconds() / seconds, weights_fingerprint(*model_), run_.path().string());
+      100 * progress_.wait_seconds() / seconds, step_->state().fingerprint(), run_.path().string());
   return 0;
 }
 
@@ -134,22 +134,22 @@ void Trainer::print_start() const {
       recipe_.name, recipe_.model.backbone, static_cast<double>(parameters) * 1e-6,
       setup_.channels.size(), setup_.crop, setup_.crop, name_of(setup_.precision),
       name_of(setup_.device), split.train.size(), setup_.dataset.root.string(), split.test.size(),
-      name_of(recipe_.data.split), setup_.classes, recipe_.train.epochs, step_.epoch_steps(),
+      name_of(recipe_.data.split), setup_.classes, recipe_.train.epochs, step_->epoch_steps(),
       recipe_.batch.groups, recipe_.batch.group_size);
   std::fflush(stdout);
 }
 
 bool Trainer::due(int64_t done) const {
   const Recipe::Checkpoint& when = recipe_.checkpoint;
-  return done == step_.total_steps() || (when.every_steps > 0 && done % when.every_steps == 0) ||
-         (when.every_epochs > 0 && done % (when.every_epochs * step_.epoch_steps()) == 0);
+  return done == step_->total_steps() || (when.every_steps > 0 && done % when.every_steps == 0) ||
+         (when.every_epochs > 0 && done % (when.every_epochs * step_->epoch_steps()) == 0);
 }
 
 // The log first: a checkpoint promises the rows up to its step.
 void Trainer::save(int64_t done) {
   write_rows();
   metrics_->sync();
-  save_training(store_, setup_, *model_, step_, done);
+  save_training(store_, setup_, *step_, done);
   saved_ = done;
   save_failures_ = 0;
 }
@@ -168,7 +168,7 @@ void Trainer::try_to_save(int64_t done) {
 }
 
 void Trainer::log(int64_t done, const StepFigures& figures, double seconds, double waited) {
-  const int64_t epoch = (done - 1) / step_.epoch_steps() + 1;
+  const int64_t epoch = (done - 1) / step_->epoch_steps() + 1;
   const double images_per_s = images_per_step() / seconds;
   Json row = Json::object();
   row["step"] = done;
@@ -182,11 +182,12 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   }
   row["gradient_norm"] = figures.gradient_norm;
   row["lr"] = figures.learning_rate;
+  for (const auto& [name, value] : figures.more) row[name.c_str()] = value;
   row["images_per_s"] = images_per_s;
   row["data_wait"] = waited / seconds;
   const int64_t memory = peak_tensor_bytes(setup_.device);
   row["memory_mb"] = static_cast<double>(memory) / 1048576;
-  row["eta_s"] = static_cast<double>(step_.total_steps() - done) * seconds;
+  row["eta_s"] = static_cast<double>(step_->total_steps() - done) * seconds;
   row["ranks"] = 1;
   rows_.push_back(std::move(row));
   try {
@@ -198,13 +199,13 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
       {.epoch = epoch,
        .epochs = recipe_.train.epochs,
        .step = done,
-       .steps = step_.total_steps(),
+       .steps = step_->total_steps(),
        .loss = figures.loss,
        .gradient_norm = figures.gradient_norm,
        .learning_rate = figures.learning_rate,
        .seconds = seconds,
        .wait_seconds = waited,
-       .images = recipe_.batch.images(),
+       .images = step_->images(),
        .device_memory_bytes = setup_.device == Device::cpu ? 0 : static_cast<uint64_t>(memory)});
   epoch_.add(figures, seconds, waited);
 }
@@ -229,9 +230,9 @@ void Trainer::close_epoch(int64_t done) {
   fmt::print(
       "epoch {}/{}: loss {:.4f}, accuracy {:.1f} %{}, {:.1f} images/s, data wait {:.1f} %, weights "
       "{}\n",
-      done / step_.epoch_steps(), recipe_.train.epochs, epoch_.sum.loss / steps,
+      done / step_->epoch_steps(), recipe_.train.epochs, epoch_.sum.loss / steps,
       100 * epoch_.sum.accuracy / steps, batch, images_per_step() * steps / epoch_.seconds,
-      100 * epoch_.waited / epoch_.seconds, weights_fingerprint(*model_));
+      100 * epoch_.waited / epoch_.seconds, step_->state().fingerprint());
   std::fflush(stdout);
   epoch_ = {};
 }
@@ -240,7 +241,7 @@ int Trainer::end_early(int64_t done) {
   progress_.clear();
   if (saved_ != done) save(done);
   fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
-             signal_name(signals_.caught()), done, step_.total_steps());
+             signal_name(signals_.caught()), done, step_->total_steps());
   return static_cast<int>(ErrorKind::interrupted);
 }
 

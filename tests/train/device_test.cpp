@@ -11,8 +11,8 @@
 #include "train/bench_step.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
+#include "train/groups_step.h"
 #include "train/json.h"
-#include "train/train_step.h"
 
 namespace mono {
 namespace {
@@ -114,10 +114,10 @@ TEST_F(DeviceRuns, BitsDoNotDependOnLoaderWorkers) {
     const auto setup =
         set_up(test::tiny_recipe(sets({"train.precision=bf16"})), screen_->path(), {}, kGpu);
     const std::unique_ptr<Model> model = make_model(*setup);
-    TrainStep step(*setup, *model);
-    Loader loader(*setup, 0, 3, workers);
+    GroupsStep step(*setup, *model);
+    step.start(0, 3, workers);
     std::vector<double> losses;
-    for (int i = 0; i < 3; ++i) losses.push_back(step.run(i, loader)->loss);
+    for (int i = 0; i < 3; ++i) losses.push_back(step.run(i)->loss);
     return losses;
   };
   EXPECT_EQ(losses(0), losses(2));
@@ -130,10 +130,10 @@ TEST_F(DeviceRuns, BitsDoNotDependOnTheOrderOfStreams) {
   test::for_each_schedule_of_a_network([&] {
     {
       const std::unique_ptr<Model> model = make_model(*setup);
-      TrainStep step(*setup, *model);
-      Loader loader(*setup, 0, 2, 1);
+      GroupsStep step(*setup, *model);
+      step.start(0, 2, 1);
       std::vector<double> losses;
-      for (int i = 0; i < 2; ++i) losses.push_back(step.run(i, loader)->loss);
+      for (int i = 0; i < 2; ++i) losses.push_back(step.run(i)->loss);
       if (first.empty()) first = losses;
       EXPECT_EQ(losses, first);
     }
@@ -210,8 +210,8 @@ TEST_F(DeviceRuns, CheckTriesAStep) {
 TEST_F(DeviceRuns, NamesTheFirstLayerThatIsNotFinite) {
   const auto setup = set_up(test::tiny_recipe(sets()), screen_->path(), {}, kGpu);
   const std::unique_ptr<Model> model = make_model(*setup);
-  TrainStep step(*setup, *model);
-  Loader loader(*setup, 0, 2, 0);
+  GroupsStep step(*setup, *model);
+  step.start(0, 2, 0);
   ParameterArena& arena = model->arena();
   const Parameter* p = arena.find("backbone.features.denseblock1.denselayer1.conv1.weight");
   ASSERT_NE(p, nullptr);
@@ -224,7 +224,7 @@ TEST_F(DeviceRuns, NamesTheFirstLayerThatIsNotFinite) {
   };
   const std::string before = bits(arena.weights());
   try {
-    step.run(0, loader);
+    step.run(0);
     FAIL() << "a NaN went unnoticed";
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::diverged);

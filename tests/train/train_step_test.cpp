@@ -1,5 +1,5 @@
 // One optimiser step after another: determinism, groups, divergence.
-#include "train/train_step.h"
+#include "train/groups_step.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -49,10 +49,10 @@ struct Outcome {
 
 Outcome train(const RunSetup& setup, int steps, int workers) {
   const std::unique_ptr<Model> model = make_model(setup);
-  TrainStep step(setup, *model);
-  Loader loader(setup, 0, steps, workers);
+  GroupsStep step(setup, *model);
+  step.start(0, steps, workers);
   Outcome outcome;
-  for (int i = 0; i < steps; ++i) outcome.losses.push_back(step.run(i, loader)->loss);
+  for (int i = 0; i < steps; ++i) outcome.losses.push_back(step.run(i)->loss);
   outcome.weights = fingerprint(*model);
   return outcome;
 }
@@ -119,9 +119,9 @@ TEST_F(TrainStepTest, ADetachedHeadChangesNothingElse) {
   const auto weights_of = [&](const std::string& mode) {
     const auto s = setup({"batch_head.mode=" + mode, "optim.weight_decay=0.0"});
     const std::unique_ptr<Model> model = make_model(*s);
-    TrainStep step(*s, *model);
-    Loader loader(*s, 0, 2, 0);
-    for (int i = 0; i < 2; ++i) step.run(i, loader);
+    GroupsStep step(*s, *model);
+    step.start(0, 2, 0);
+    for (int i = 0; i < 2; ++i) step.run(i);
     const Parameter* p = model->arena().find("neck.fc1.weight");
     return std::vector<float>(p->weights<float>(), p->weights<float>() + p->elements());
   };
@@ -133,9 +133,9 @@ TEST_F(TrainStepTest, ADetachedHeadChangesNothingElse) {
 TEST_F(TrainStepTest, ReportsAccuracyAndTheBatchHead) {
   const auto s = setup({"batch_head.weight=0.5"});
   const std::unique_ptr<Model> model = make_model(*s);
-  TrainStep step(*s, *model);
-  Loader loader(*s, 0, 1, 0);
-  const StepFigures f = *step.run(0, loader);
+  GroupsStep step(*s, *model);
+  step.start(0, 1, 0);
+  const StepFigures f = *step.run(0);
   EXPECT_NEAR(f.loss, f.target_loss + 0.5 * f.batch_loss, 1e-9);
   EXPECT_NEAR(f.target_loss, std::log(4), 1);
   EXPECT_GT(f.gradient_norm, 0);
@@ -145,9 +145,9 @@ TEST_F(TrainStepTest, ReportsAccuracyAndTheBatchHead) {
 TEST_F(TrainStepTest, NamesTheFirstLayerThatIsNotFinite) {
   const auto s = setup();
   const std::unique_ptr<Model> model = make_model(*s);
-  TrainStep step(*s, *model);
-  Loader loader(*s, 0, 2, 0);
-  step.run(0, loader);
+  GroupsStep step(*s, *model);
+  step.start(0, 2, 0);
+  step.run(0);
   const Parameter* p =
       model->arena().find("backbone.features.denseblock1.denselayer1.conv1.weight");
   ASSERT_NE(p, nullptr);
@@ -156,7 +156,7 @@ TEST_F(TrainStepTest, NamesTheFirstLayerThatIsNotFinite) {
   model->arena().weights_changed();
   const uint64_t before = fingerprint(*model);
   try {
-    step.run(1, loader);
+    step.run(1);
     FAIL();
   } catch (const Error& error) {
     EXPECT_EQ(error.kind(), ErrorKind::diverged);

@@ -135,7 +135,7 @@ TEST_F(TrainerTest, AFullDiskIsReportedAndSurvived) {
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit full{2000, before.rlim_max};
+  const rlimit full{8000, before.rlim_max};
   ::setrlimit(RLIMIT_FSIZE, &full);
   std::string message;
   int kind = 0;

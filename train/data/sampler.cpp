@@ -61,6 +61,13 @@ int64_t steps_per_epoch(const Recipe::Batch& batch, const std::vector<int64_t>& 
 
 int64_t steps_per_epoch(const RunSetup& setup) {
   const Recipe::Batch& batch = setup.recipe.batch;
+  if (batch.form == BatchForm::views) {
+    const int64_t steps = static_cast<int64_t>(setup.split.train.size()) / batch.anchors;
+    if (steps > 0) return steps;
+    fail(ErrorKind::usage,
+         "the {} training images do not fill one step of {} anchors; lower batch.anchors",
+         setup.split.train.size(), batch.anchors);
+  }
   std::vector<int64_t> images;
   for (const auto& pool : pools_of(setup)) images.push_back(static_cast<int64_t>(pool.size()));
   const int64_t steps = steps_per_epoch(batch, images);
