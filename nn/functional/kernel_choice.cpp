@@ -57,4 +57,10 @@ MatmulVariant choose_matmul(Device device, const MatmulProblem& problem, DType d
   return matmul_choose(device, problem, dtype);
 }
 
+AttentionVariant choose_attention(Device device, const AttentionProblem& problem, DType dtype) {
+  if (current == KernelChoice::reference)
+    return device == Device::cpu ? AttentionVariant::reference : AttentionVariant::naive;
+  return attention_choose(device, problem, dtype);
+}
+
 }  // namespace mono

@@ -1,6 +1,7 @@
 // Resolves the process-wide KernelChoice to a kernel variant.
 #pragma once
 
+#include "kernels/attention/attention.h"
 #include "kernels/conv2d/conv2d.h"
 #include "kernels/dense_block/dense_block.h"
 #include "kernels/matmul/matmul.h"
@@ -13,5 +14,6 @@ ConvVariant choose_convolution(Device device, ConvPass pass, const ConvProblem& 
 // The variant that carries a whole dense block.
 ConvVariant choose_dense_block(Device device, const DenseBlockProblem& problem, DType dtype);
 MatmulVariant choose_matmul(Device device, const MatmulProblem& problem, DType dtype);
+AttentionVariant choose_attention(Device device, const AttentionProblem& problem, DType dtype);
 
 }  // namespace mono
