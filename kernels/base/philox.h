@@ -36,7 +36,9 @@ enum class Purpose : uint32_t {
   mixing,
   statistics_groups,
   synthetic,
-  test
+  test,
+  partner,
+  colour
 };
 
 // A sequence of draws at one counter position. Copyable; two copies draw the same values.
