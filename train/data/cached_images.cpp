@@ -9,16 +9,16 @@ namespace mono {
 namespace {
 
 // A cache of other images with the same names would train silently on the wrong pixels: compares
-// some sites with their PNGs, where those are still there.
-void compare_with_png(const Dataset& dataset, const Cache& cache, const std::vector<int>& records,
-                      const std::filesystem::path& file) {
+// some sites with their files, where those are still there.
+void compare_with_files(const Dataset& dataset, const Cache& cache, const std::vector<int>& records,
+                        const std::filesystem::path& file) {
   std::vector<int> both;
   for (size_t i = 0; i < records.size(); ++i)
     if (records[i] >= 0 && dataset.complete(static_cast<int>(i)))
       both.push_back(static_cast<int>(i));
   if (both.empty()) return;
   const CacheShape& shape = cache.shape();
-  if (dataset.image_size != shape.height || dataset.image_size != shape.width ||
+  if (dataset.image_size < shape.height || shape.height != shape.width ||
       dataset.channels_on_disk != shape.channels)
     fail(
         ErrorKind::data,
@@ -29,7 +29,7 @@ void compare_with_png(const Dataset& dataset, const Cache& cache, const std::vec
   std::vector<int> channels(static_cast<size_t>(shape.channels));
   std::iota(channels.begin(), channels.end(), 0);
   std::vector<uint8_t> cached(shape.bytes()), decoded(shape.bytes());
-  const PngImages images(dataset);
+  const ResizedImages images(std::make_unique<FileImages>(dataset), shape.height);
   constexpr size_t kSamples = 4;
   const size_t samples = std::min(kSamples, both.size());
   for (size_t k = 0; k < samples; ++k) {
@@ -38,9 +38,12 @@ void compare_with_png(const Dataset& dataset, const Cache& cache, const std::vec
     images.read(site, channels, decoded.data());
     if (cached != decoded)
       fail(ErrorKind::data,
-           "{}: site {} differs from its PNG files below {}: the cache was made from other images; "
-           "make it again with `train_rxrx data pack`",
-           file.string(), dataset.sites[static_cast<size_t>(site)].site_id, dataset.root.string());
+           "{}: site {} differs from its image files below {}{}: the cache was made from other "
+           "images; make it again with `train_rxrx data pack`",
+           file.string(), dataset.sites[static_cast<size_t>(site)].site_id, dataset.root.string(),
+           shape.height == dataset.image_size
+               ? ""
+               : fmt::format(" (resized to {} pixels a side)", shape.height));
   }
 }
 
@@ -67,7 +70,7 @@ CachedImages::CachedImages(Dataset& dataset, const std::filesystem::path& file)
          "{}: has {} records, none of them a site of the table below {}; it belongs to another "
          "screen",
          file.string(), impl_->cache.records(), dataset.root.string());
-  compare_with_png(dataset, impl_->cache, impl_->records, file);
+  compare_with_files(dataset, impl_->cache, impl_->records, file);
   const CacheShape& shape = impl_->cache.shape();
   if (shape.height != shape.width || shape.channels > 7)
     fail(ErrorKind::data,

@@ -2,7 +2,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/thread_pool.h"
-#include "train/data/png.h"
+#include "train/data/image_file.h"
 #include "train/hash.h"
 #include "train/json.h"
 #include "train/progress.h"
@@ -26,15 +26,15 @@ struct FileFinding {
 FileFinding look_at(const Dataset& dataset, const Site& site, int channel, bool quick) {
   FileFinding finding;
   try {
-    const auto bytes = read_png_file(dataset.path_of(site, channel), "");
+    const auto path = dataset.path_of(site, channel);
     const int size = dataset.image_size;
     const PngInfo expected{size, size, dataset.channels_on_disk == 3 ? 3 : 1};
     if (quick) {
-      if (png_header(bytes, "") == expected) return finding;
+      if (image_header(path, "") == expected) return finding;
       // Not as expected: decode for the message.
     }
     std::vector<uint8_t> pixels(expected.bytes());
-    decode_png(bytes, "", expected, pixels.data());
+    read_image(path, "", expected, pixels.data());
     finding.decoded = true;
     finding.hash = hash64(pixels.data(), pixels.size());
     const bool constant =
@@ -58,17 +58,20 @@ int files_per_site(const Dataset& dataset) {
   return dataset.channels_on_disk == 3 ? 1 : dataset.channels_on_disk;
 }
 
-using WellKey = std::tuple<int, int, std::string>;
-WellKey well_of(const Site& site) {
-  return {site.experiment, site.plate, site.well};
+// What is imaged as a whole or not at all: a well, so that a missing site is a fault. Where the
+// table is a plate map, which names wells, not fields, each field by itself.
+using UnitKey = std::tuple<int, int, std::string, int>;
+UnitKey unit_of(const Dataset& dataset, const Site& site) {
+  const bool field = dataset.form == TableForm::cpg_platemaps;
+  return {site.experiment, site.plate, site.well, field ? site.site : 0};
 }
 
-// Wells of which at least one image exists.
-std::set<WellKey> imaged_wells(const Dataset& dataset) {
-  std::set<WellKey> wells;
+// Units of which at least one image exists.
+std::set<UnitKey> imaged_units(const Dataset& dataset) {
+  std::set<UnitKey> units;
   for (const Site& site : dataset.sites)
-    if (site.channels_present != 0) wells.insert(well_of(site));
-  return wells;
+    if (site.channels_present != 0) units.insert(unit_of(dataset, site));
+  return units;
 }
 
 void add_image_problem(const Dataset& dataset, const Site& site, int channel, const char* kind,
@@ -88,17 +91,22 @@ void check_tables(const Dataset& dataset, CheckReport& report) {
   if (!images)
     report.problems.push_back(
         {"no-images", ".", 0,
-         fmt::format("{}: no image of any site was found; expected are images/EXP/PlateP/"
-                     "WELL_sS_wC.png, train/EXP/..., test/EXP/... or EXP/...",
-                     report.root)});
+         fmt::format("{}: no image of any site was found; expected are {}", report.root,
+                     is_cpg0004(dataset.form)
+                         ? "folders PLATE/ with rRRcCCfFFp01-chKsk1fk1fl1.png, or PLATE__*/Images/"
+                         : "images/EXP/PlateP/WELL_sS_wC.png, train/EXP/..., test/EXP/... or "
+                           "EXP/...")});
   const bool controls = std::any_of(dataset.sites.begin(), dataset.sites.end(),
                                     [](const Site& s) { return s.is_control(); });
   if (!controls)
     report.problems.push_back(
         {"no-controls", table, 0,
-         fmt::format("{}: no row is a control (well_type positive_control or negative_control); "
-                     "add them (Kaggle: train_controls.csv and test_controls.csv)",
-                     table)});
+         fmt::format("{}: no row is a control ({}); add them{}", table,
+                     is_cpg0004(dataset.form) ? "compound DMSO"
+                                              : "well_type positive_control or negative_control",
+                     is_cpg0004(dataset.form)
+                         ? ""
+                         : " (Kaggle: train_controls.csv and test_controls.csv)")});
   // RxRx1's own numbering stands for itself, so a part of RxRx1 may have gaps; another screen may
   // not: classes that never occur would be learnt as outputs.
   std::vector<int> gaps;
@@ -115,7 +123,7 @@ void check_tables(const Dataset& dataset, CheckReport& report) {
 }  // namespace
 
 void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
-  const std::set<WellKey> imaged = imaged_wells(dataset);
+  const std::set<UnitKey> imaged = imaged_units(dataset);
   const int files = files_per_site(dataset);
   std::unordered_map<uint64_t, std::pair<size_t, int>> seen;  // pixels -> first site and channel
   std::vector<size_t> sites;
@@ -123,7 +131,7 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
     const Site& site = dataset.sites[i];
     report.complete_sites += dataset.complete(static_cast<int>(i)) ? 1 : 0;
     report.unlabelled_sites += site.sirna_id < 0 ? 1 : 0;
-    if (imaged.contains(well_of(site))) {
+    if (imaged.contains(unit_of(dataset, site))) {
       sites.push_back(i);
     } else {
       ++report.absent_sites;

@@ -113,7 +113,7 @@ int run_data_check(const CheckOptions& options) {
 
 int run_data_stats(const StatsOptions& options) {
   const Dataset dataset = open_dataset(options.data);
-  const PngImages images(dataset);
+  const FileImages images(dataset);
   const DatasetStats stats = image_statistics(dataset, images);
   if (stats.images.empty() && stats.warnings.empty())
     fail(ErrorKind::data,
@@ -132,7 +132,7 @@ int run_data_montage(const MontageOptions& options) {
   if (options.columns < 1 || options.columns > 64)
     fail(ErrorKind::usage, "--columns {}: a row has 1 to 64 tiles", options.columns);
   const Dataset dataset = open_dataset(options.data);
-  const PngImages images(dataset);
+  const FileImages images(dataset);
   const Picture picture =
       draw_montage(dataset, images, {options.sirna, options.tile, options.columns});
   write_png(options.out, picture.info(), picture.rgb.data());

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <fstream>
 
 namespace mono {
@@ -13,7 +14,8 @@ constexpr size_t kMaxText = size_t{1} << 30;
 
 class Parser {
  public:
-  Parser(std::string_view text, const std::string& file) : text_(text), file_(file) {}
+  Parser(std::string_view text, const std::string& file, char separator)
+      : text_(text), file_(file), separator_(separator) {}
 
   bool at_end() const { return at_ == text_.size(); }
 
@@ -23,7 +25,7 @@ class Parser {
       row.fields.push_back(field());
       if (at_end()) break;
       const char c = text_[at_++];
-      if (c == ',') continue;
+      if (c == separator_) continue;
       if (c == '\r' && !at_end() && text_[at_] == '\n') ++at_;
       ++line_;
       break;
@@ -33,10 +35,12 @@ class Parser {
 
  private:
   std::string field() {
-    if (at_end() || text_[at_] != '"') {
-      const size_t end = std::min(text_.find_first_of(",\r\n", at_), text_.size());
+    const bool quotes = separator_ != '\t';
+    if (at_end() || text_[at_] != '"' || !quotes) {
+      const char ends[] = {separator_, '\r', '\n', 0};
+      const size_t end = std::min(text_.find_first_of(ends, at_), text_.size());
       const std::string_view field = text_.substr(at_, end - at_);
-      if (field.find('"') != field.npos)
+      if (quotes && field.find('"') != field.npos)
         fail(ErrorKind::data,
              "{}:{}: a quote inside the unquoted field '{}'; write it as \"...\"\"...\"", file_,
              line_, field);
@@ -63,7 +67,7 @@ class Parser {
       if (c == '\n') ++line_;
       field.push_back(c);
     }
-    if (!at_end() && text_[at_] != ',' && text_[at_] != '\r' && text_[at_] != '\n')
+    if (!at_end() && text_[at_] != separator_ && text_[at_] != '\r' && text_[at_] != '\n')
       fail(ErrorKind::data,
            "{}:{}: text follows the closing quote of '{}'; separate fields by commas", file_, line_,
            field);
@@ -72,6 +76,7 @@ class Parser {
 
   std::string_view text_;
   const std::string& file_;
+  char separator_;
   size_t at_ = 0;
   int line_ = 1;
 };
@@ -83,14 +88,14 @@ int CsvTable::column(std::string_view name) const {
   return it == columns.end() ? -1 : static_cast<int>(it - columns.begin());
 }
 
-CsvTable parse_csv(std::string_view text, std::string file) {
+CsvTable parse_csv(std::string_view text, std::string file, char separator) {
   if (text.starts_with("\xEF\xBB\xBF")) text.remove_prefix(3);
   if (text.find('\0') != text.npos)
     fail(ErrorKind::data, "{}: holds NUL bytes, so it is not text in UTF-8; save it as CSV (UTF-8)",
          file);
   CsvTable table;
   table.file = std::move(file);
-  Parser parser(text, table.file);
+  Parser parser(text, table.file, separator);
   if (parser.at_end())
     fail(ErrorKind::data, "{}:1: is empty; a header line and one row per image site are expected",
          table.file);
@@ -117,7 +122,7 @@ CsvTable parse_csv(std::string_view text, std::string file) {
   return table;
 }
 
-CsvTable read_csv(const std::filesystem::path& path, std::string file) {
+CsvTable read_csv(const std::filesystem::path& path, std::string file, char separator) {
   std::error_code error;
   const uintmax_t size = std::filesystem::file_size(path, error);
   std::ifstream in(path, std::ios::binary);
@@ -129,12 +134,17 @@ CsvTable read_csv(const std::filesystem::path& path, std::string file) {
   std::string text(size, '\0');
   in.read(text.data(), static_cast<std::streamsize>(size));
   text.resize(static_cast<size_t>(in.gcount()));
-  return parse_csv(text, std::move(file));
+  return parse_csv(text, std::move(file), separator);
 }
 
 bool parse_int(std::string_view field, int& value) {
   const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
   return error == std::errc{} && end == field.data() + field.size();
+}
+
+bool parse_real(std::string_view field, double& value) {
+  const auto [end, error] = std::from_chars(field.data(), field.data() + field.size(), value);
+  return error == std::errc{} && end == field.data() + field.size() && std::isfinite(value);
 }
 
 std::string csv_field(std::string_view text) {

@@ -4,6 +4,8 @@
 #include "train/data/metadata.h"
 #include "train/data/tree.h"
 
+#include <string_view>
+
 namespace mono {
 
 const char* name_of(WellType type) {
@@ -26,6 +28,8 @@ const char* name_of(Layout layout) {
       return "kaggle";
     case Layout::flat:
       return "flat";
+    case Layout::cpg0004:
+      return "cpg0004";
     case Layout::none:
       return "none";
   }
@@ -42,11 +46,32 @@ const char* name_of(TableForm form) {
       return "kaggle-names";
     case TableForm::wilds:
       return "wilds";
+    case TableForm::cpg_metadata:
+      return "cpg0004";
+    case TableForm::cpg_index:
+      return "cpg0004-index";
+    case TableForm::cpg_platemaps:
+      return "cpg0004-platemaps";
   }
   return "?";
 }
 
+namespace {
+
+std::string cpg_file(const Dataset& dataset, const Site& site, int channel) {
+  const auto e = static_cast<size_t>(site.experiment);
+  const std::string& dir = e < dataset.experiment_dirs.size() && !dataset.experiment_dirs[e].empty()
+                               ? dataset.experiment_dirs[e]
+                               : dataset.experiments[e];
+  return fmt::format("{}/r{:02}c{}f{:02}p01-ch{}sk1fk1fl1{}", dir, site.well[0] - 'A' + 1,
+                     std::string_view(site.well).substr(1), site.site, channel + 1,
+                     dataset.extension);
+}
+
+}  // namespace
+
 std::string Dataset::file_of(const Site& site, int channel) const {
+  if (is_cpg0004(form)) return cpg_file(*this, site, channel);
   // Without a folder: the name that it would have in the layout of rxrx.ai.
   const auto e = static_cast<size_t>(site.experiment);
   const std::string dir = e < experiment_dirs.size() && !experiment_dirs[e].empty()
@@ -72,7 +97,10 @@ Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& pr
   Dataset dataset;
   dataset.root = path;
   read_tables(dataset, problems);
-  scan_tree(dataset, problems, notes);
+  if (is_cpg0004(dataset.form))
+    scan_cpg_tree(dataset, problems, notes);
+  else
+    scan_tree(dataset, problems, notes);
   return dataset;
 }
 

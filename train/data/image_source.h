@@ -1,5 +1,6 @@
-// Where pixels come from: the PNG tree, or the packed cache of `data pack`. Both give the same
-// bytes. Reads are thread-safe: any number of loader threads may share one source.
+// Where pixels come from: the tree of image files, or the packed cache of `data pack`, both with
+// the same bytes; and either of them at a smaller size. Reads are thread-safe: any number of loader
+// threads may share one source.
 #pragma once
 
 #include "train/data/dataset.h"
@@ -21,10 +22,10 @@ class ImageSource {
   virtual int width() const = 0;
 };
 
-// Decodes the PNG files at each read. Keeps a reference to `dataset`, which must outlive it.
-class PngImages final : public ImageSource {
+// Decodes the image files at each read. Keeps a reference to `dataset`, which must outlive it.
+class FileImages final : public ImageSource {
  public:
-  explicit PngImages(const Dataset& dataset);
+  explicit FileImages(const Dataset& dataset);
   void read(int site, std::span<const int> channels, uint8_t* planes) const override;
   int height() const override { return dataset_->image_size; }
   int width() const override { return dataset_->image_size; }
@@ -33,11 +34,29 @@ class PngImages final : public ImageSource {
   const Dataset* dataset_;
 };
 
+// Images of `side` x `side` pixels, made of another source's at each read by resize_linear()
+// (train/data/resize.h), rounded to whole counts. For RxRx1 (512 to 256) that is what CDCL does.
+// For CPG0004 (1080 to 256) CDCL resizes in float32; here, too, the result is rounded, because
+// images are stored as 8 bits: at most half a count away.
+class ResizedImages final : public ImageSource {
+ public:
+  static constexpr int kMaxSide = 16384;
+  ResizedImages(std::unique_ptr<ImageSource> source, int side);
+  void read(int site, std::span<const int> channels, uint8_t* planes) const override;
+  int height() const override { return side_; }
+  int width() const override { return side_; }
+
+ private:
+  std::unique_ptr<ImageSource> source_;
+  int side_;
+};
+
 // Reads the cache file that `data pack` wrote (train/data/cache.h), checking the record's checksum
 // at each read. From then on the cache is the screen's images: the constructor sets image_size,
 // channels_on_disk and every site's channels_present in `dataset`, so that the PNG tree may be
-// gone. Throws Error(data) if the cache is damaged, belongs to another screen, or, as far as the
-// PNG tree is still there, differs from it (a few sites are compared).
+// gone. A cache of smaller images (`data pack --resize`) is one of the screen at that size. Throws
+// Error(data) if the cache is damaged, belongs to another screen, or, as far as the image files are
+// still there, differs from them, resized if need be (a few sites are compared).
 class CachedImages final : public ImageSource {
  public:
   CachedImages(Dataset& dataset, const std::filesystem::path& file);
@@ -51,7 +70,10 @@ class CachedImages final : public ImageSource {
   std::unique_ptr<Impl> impl_;
 };
 
-// CachedImages if `cache` is not empty, else PngImages. Call it before make_split.
-std::unique_ptr<ImageSource> open_images(Dataset& dataset, const std::filesystem::path& cache = {});
+// CachedImages if `cache` is not empty, else FileImages; of `side` pixels where that is not 0: then
+// resized, unless they have that size already. Call it before make_split. Throws Error(usage) where
+// the images are smaller than `side`.
+std::unique_ptr<ImageSource> open_images(Dataset& dataset, const std::filesystem::path& cache = {},
+                                         int side = 0);
 
 }  // namespace mono

@@ -1,7 +1,9 @@
 #include "train/data/metadata.h"
 
 #include "kernels/base/error.h"
+#include "train/data/cpg_tables.h"
 #include "train/data/csv.h"
+#include "train/data/table_fields.h"
 
 #include <algorithm>
 #include <map>
@@ -20,22 +22,6 @@ struct Row {
   std::string id, well_id, experiment, cell_type, plate, well, site, dataset, well_type, sirna,
       sirna_id;
 };
-
-// Letters, digits, '-', '_' and '.', not beginning with a dot: safe as a folder name.
-bool is_name(std::string_view text) {
-  if (text.empty() || text.front() == '.' || text.size() > 64) return false;
-  return std::all_of(text.begin(), text.end(), [](char c) {
-    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
-           c == '_' || c == '.';
-  });
-}
-
-// "B02" .. "O23": the wells of a 384-well plate less its border.
-bool is_well(std::string_view text) {
-  int column = 0;
-  return text.size() == 3 && text[0] >= 'B' && text[0] <= 'O' &&
-         parse_int(text.substr(1), column) && column >= 2 && column <= 23;
-}
 
 // Orders "sirna_2" before "sirna_10".
 bool natural_less(const std::string& a, const std::string& b) {
@@ -63,8 +49,10 @@ class Reader {
     }
     if (dataset_.tables.empty())
       fail(ErrorKind::data,
-           "{}: has no table; expected is metadata.csv (or rxrx1.csv) or Kaggle's train.csv, "
-           "test.csv, train_controls.csv and test_controls.csv: is this the folder of the screen?",
+           "{}: has no table; expected is metadata.csv (or rxrx1.csv), Kaggle's train.csv, "
+           "test.csv, train_controls.csv and test_controls.csv, or, for CPG0004, here or in "
+           "metadata/, enriched_index.csv, sub_index.csv or barcode_platemap.csv: is this the "
+           "folder of the screen?",
            dataset_.root.string());
     if (rows_.empty() && problems_.empty())
       problem("empty", 0, 1, "holds no rows; copy or download the table again");
@@ -145,7 +133,7 @@ class Reader {
       row.dataset = part;
       row.well_type = at(well_type).empty() && !controls ? "treatment" : at(well_type);
       row.sirna = at(sirna);
-      for (int site = 1; site <= kMaxSite; ++site) {
+      for (int site = 1; site <= kRxrxDesign.sites; ++site) {
         row.site = fmt::format("{}", site);
         row.id = fmt::format("{}_{}", row.well_id, site);
         rows_.push_back(row);
@@ -213,17 +201,17 @@ class Reader {
       return bad(
           "cell-type",
           fmt::format("cell_type '{}' is not a name; expected is one like HUVEC", row.cell_type));
-    if (!parse_int(row.plate, site.plate) || site.plate < 1 || site.plate > kMaxPlate)
+    if (!parse_int(row.plate, site.plate) || site.plate < 1 || site.plate > kRxrxDesign.plates)
       return bad("plate", fmt::format("plate '{}' is not a number from 1 to {}; correct the row",
-                                      row.plate, kMaxPlate));
-    if (!is_well(row.well))
+                                      row.plate, kRxrxDesign.plates));
+    if (!is_well(row.well, kRxrxDesign))
       return bad("well",
                  fmt::format("well '{}' is not on the plate (rows B to O, columns 02 to 23, "
                              "written as B02); correct the row",
                              row.well));
-    if (!parse_int(row.site, site.site) || site.site < 1 || site.site > kMaxSite)
+    if (!parse_int(row.site, site.site) || site.site < 1 || site.site > kRxrxDesign.sites)
       return bad("site", fmt::format("site '{}' is not a number from 1 to {}; correct the row",
-                                     row.site, kMaxSite));
+                                     row.site, kRxrxDesign.sites));
     const std::string well_id = fmt::format("{}_{}_{}", row.experiment, site.plate, row.well);
     site.site_id = fmt::format("{}_{}", well_id, site.site);
     if (!row.well_id.empty() && row.well_id != well_id)
@@ -388,6 +376,7 @@ class Reader {
 }  // namespace
 
 void read_tables(Dataset& dataset, std::vector<Problem>& problems) {
+  if (read_cpg_tables(dataset, problems)) return;
   Reader(dataset, problems).read();
 }
 

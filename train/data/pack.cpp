@@ -72,7 +72,7 @@ void require_space(const fs::path& file, uint64_t bytes) {
 
 PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec codec) {
   const auto begin = Clock::now();
-  const PngImages images(dataset);
+  const FileImages images(dataset);
   const CacheShape shape = shape_of(dataset);
   const std::vector<int> sites = complete_sites(dataset);
   if (codec == CacheCodec::raw) require_space(file, sites.size() * shape.bytes());
@@ -108,7 +108,7 @@ PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec 
 }
 
 CodecComparison compare_codecs(const Dataset& dataset) {
-  const PngImages images(dataset);
+  const FileImages images(dataset);
   const CacheShape shape = shape_of(dataset);
   const std::vector<int> sites = complete_sites(dataset);
   std::vector<int> channels(static_cast<size_t>(shape.channels));

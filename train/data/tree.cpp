@@ -2,10 +2,9 @@
 
 #include "kernels/base/error.h"
 #include "train/data/csv.h"
-#include "train/data/png.h"
+#include "train/data/image_file.h"
 
 #include <algorithm>
-#include <fstream>
 #include <map>
 #include <string_view>
 #include <tuple>
@@ -60,7 +59,7 @@ class Scanner {
     dataset_.channels_on_disk = rgb_ > grey_ ? 3 : kRxrxChannels;
     if (dataset_.channels_on_disk == 3) dataset_.form = TableForm::wilds;
     settle_presence();
-    find_size();
+    find_image_size(dataset_, problems_);
     find_strangers();
   }
 
@@ -108,21 +107,21 @@ class Scanner {
       int plate = 0;
       if (!plate_dir.starts_with("Plate") || !parse_int(plate_dir.substr(5), plate)) continue;
       const std::string folder = dir + "/" + plate_dir;
-      if (plate < 1 || plate > kMaxPlate) {
+      if (plate < 1 || plate > kRxrxDesign.plates) {
         problem("mislabelled", folder,
-                fmt::format("plates are numbered 1 to {}; rename the folder", kMaxPlate));
+                fmt::format("plates are numbered 1 to {}; rename the folder", kRxrxDesign.plates));
         continue;
       }
       for (const std::string& name : list(folder)) {
         FileName file;
         if (!parse_file_name(name, file)) continue;
         const std::string path = folder + "/" + name;
-        if (file.site < 1 || file.site > kMaxSite || file.channel > kRxrxChannels) {
+        if (file.site < 1 || file.site > kRxrxDesign.sites || file.channel > kRxrxChannels) {
           problem(
               "mislabelled", path,
               fmt::format("no site or channel has this number (sites 1 to {}, channels 1 to {}); "
                           "rename the file",
-                          kMaxSite, kRxrxChannels));
+                          kRxrxDesign.sites, kRxrxChannels));
           continue;
         }
         const auto it = site_at_.find({experiment, plate, file.well, file.site});
@@ -151,41 +150,6 @@ class Scanner {
       else
         site.channels_present &= 0x3F;
     }
-  }
-
-  // The size that most of some images spread over the screen have.
-  void find_size() {
-    std::vector<size_t> present;
-    for (size_t i = 0; i < dataset_.sites.size(); ++i)
-      if (dataset_.sites[i].channels_present != 0) present.push_back(i);
-    constexpr size_t kProbes = 25;
-    std::map<std::pair<int, int>, int> votes;
-    const size_t probes = std::min(kProbes, present.size());
-    for (size_t k = 0; k < probes; ++k) {
-      const Site& site = dataset_.sites[present[k * present.size() / probes]];
-      const int channel = __builtin_ctz(site.channels_present);
-      std::ifstream in(dataset_.path_of(site, channel), std::ios::binary);
-      std::vector<uint8_t> head(64);
-      in.read(reinterpret_cast<char*>(head.data()), static_cast<std::streamsize>(head.size()));
-      head.resize(static_cast<size_t>(in.gcount()));
-      try {
-        const PngInfo info = png_header(head, "");
-        ++votes[{info.width, info.height}];
-      } catch (const PngError&) {
-        continue;  // the check will name it
-      }
-    }
-    const auto most =
-        std::max_element(votes.begin(), votes.end(),
-                         [](const auto& a, const auto& b) { return a.second < b.second; });
-    if (most == votes.end()) return;
-    const auto [width, height] = most->first;
-    if (width != height)
-      problem("size", dataset_.experiment_dirs[0],
-              fmt::format("the images are {} x {} pixels; square ones are needed (rotations by 90 "
-                          "degrees are part of training): crop them",
-                          width, height));
-    dataset_.image_size = width;
   }
 
   // Experiment folders that the table does not know.
@@ -228,6 +192,38 @@ class Scanner {
 };
 
 }  // namespace
+
+void find_image_size(Dataset& dataset, std::vector<Problem>& problems) {
+  std::vector<size_t> present;
+  for (size_t i = 0; i < dataset.sites.size(); ++i)
+    if (dataset.sites[i].channels_present != 0) present.push_back(i);
+  constexpr size_t kProbes = 25;
+  std::map<std::pair<int, int>, int> votes;
+  const size_t probes = std::min(kProbes, present.size());
+  std::string example;
+  for (size_t k = 0; k < probes; ++k) {
+    const Site& site = dataset.sites[present[k * present.size() / probes]];
+    const int channel = __builtin_ctz(site.channels_present);
+    example = dataset.file_of(site, channel);
+    try {
+      const PngInfo info = image_header(dataset.path_of(site, channel), "");
+      ++votes[{info.width, info.height}];
+    } catch (const PngError&) {
+      continue;  // the check will name it
+    }
+  }
+  const auto most = std::max_element(
+      votes.begin(), votes.end(), [](const auto& a, const auto& b) { return a.second < b.second; });
+  if (most == votes.end()) return;
+  const auto [width, height] = most->first;
+  if (width != height)
+    problems.push_back(
+        {"size", example, 0,
+         fmt::format("{}: the images are {} x {} pixels; square ones are needed (rotations by 90 "
+                     "degrees are part of training): crop them",
+                     example, width, height)});
+  dataset.image_size = width;
+}
 
 void scan_tree(Dataset& dataset, std::vector<Problem>& problems, std::vector<std::string>& notes) {
   Scanner(dataset, problems, notes).scan();

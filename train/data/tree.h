@@ -12,4 +12,12 @@ namespace mono {
 // not wrong (images without a row in the table).
 void scan_tree(Dataset& dataset, std::vector<Problem>& problems, std::vector<std::string>& notes);
 
+// The same for CPG0004: folders of plates, PLATE or PLATE__*, up to four folders below the root.
+void scan_cpg_tree(Dataset& dataset, std::vector<Problem>& problems,
+                   std::vector<std::string>& notes);
+
+// Sets image_size, from channels_present: the size that most of some images spread over the screen
+// have.
+void find_image_size(Dataset& dataset, std::vector<Problem>& problems);
+
 }  // namespace mono

@@ -55,7 +55,7 @@ TEST_P(CacheOf, GivesThePixelsOfThePngFiles) {
 
   SplitOptions stratified;
   stratified.by = SplitBy::stratified;
-  const PngImages png(d);
+  const FileImages png(d);
   const auto same = [&](Dataset opened) -> std::vector<int> {
     const CachedImages cached(opened, out / "c.mono");
     EXPECT_EQ(cached.height(), kSize);

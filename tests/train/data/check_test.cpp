@@ -250,7 +250,7 @@ TEST(Stats, DamagedFilesAreLeftOutWithAWarning) {
   make_screen(dir);
   test::write_text(dir / kImage, "");
   const Dataset d = open_dataset(dir.path());
-  const DatasetStats stats = image_statistics(d, PngImages(d));
+  const DatasetStats stats = image_statistics(d, FileImages(d));
   EXPECT_EQ(stats.images.size(), 24u * 6 - 1);
   ASSERT_EQ(stats.warnings.size(), 1u);
   EXPECT_THAT(stats.warnings[0], testing::HasSubstr(kImage));
@@ -275,7 +275,7 @@ TEST(Stats, RealImagesAgreeWithPublishedOnes) {
     published[fields[0] + "/" + fields[1] + "/" + fields[2]] = fields;
   }
   const Dataset d = open_dataset(root);
-  const DatasetStats stats = image_statistics(d, PngImages(d));
+  const DatasetStats stats = image_statistics(d, FileImages(d));
   ASSERT_EQ(stats.images.size(), 108u);
   for (const ImageStats& i : stats.images) {
     const Site& s = d.sites[static_cast<size_t>(i.site)];
@@ -293,7 +293,7 @@ TEST(Normalisation, GroupsOfTable5) {
   TempDir dir;
   make_screen(dir);
   const Dataset d = open_dataset(dir.path());
-  const PngImages images(d);
+  const FileImages images(d);
   const Split split = make_split(d, {});
   const std::vector<int> channels = {0, 2, 5};
   // The same by hand: pooled pixels of the sites that `use` takes.
@@ -346,7 +346,7 @@ TEST(Normalisation, NoControlsIsAnError) {
       fs::remove(dir / fmt::format("images/HUVEC-02/Plate1/{}_s{}_w1.png", well, site));
   const Dataset d = open_dataset(dir.path());
   try {
-    normalisation_statistics(d, PngImages(d), {0}, make_split(d, {}), Normalisation::control_plate,
+    normalisation_statistics(d, FileImages(d), {0}, make_split(d, {}), Normalisation::control_plate,
                              StdBy::pooled);
     ADD_FAILURE() << "no error";
   } catch (const Error& e) {

@@ -1,0 +1,29 @@
+// What single fields of a screen's tables may hold.
+#pragma once
+
+#include "train/data/csv.h"
+#include "train/data/dataset.h"
+
+#include <algorithm>
+#include <string_view>
+
+namespace mono {
+
+// Letters, digits, '-', '_' and '.', not beginning with a dot: safe as a folder name.
+inline bool is_name(std::string_view text) {
+  if (text.empty() || text.front() == '.' || text.size() > 64) return false;
+  return std::all_of(text.begin(), text.end(), [](char c) {
+    return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || c == '-' ||
+           c == '_' || c == '.';
+  });
+}
+
+// "B02": a row of the design, and its column in two digits.
+inline bool is_well(std::string_view text, const PlateDesign& design) {
+  int column = 0;
+  return text.size() == 3 && text[0] >= design.first_row && text[0] <= design.last_row &&
+         parse_int(text.substr(1), column) && column >= design.first_column &&
+         column <= design.last_column;
+}
+
+}  // namespace mono
