@@ -34,6 +34,10 @@ struct ForwardContext {
   // the backward pass.
   Segments segments;
   NormPolicy norm;
+  // Drop path: (residual branches of the model, images) f32 on the device, what a branch of an
+  // image is multiplied with (0: left out). Undefined: nothing is left out. Must outlive the
+  // backward pass.
+  Tensor drop_path = {};
 };
 
 }  // namespace mono

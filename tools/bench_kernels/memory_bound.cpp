@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/adamw/adamw.h"
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/elementwise/elementwise.h"
+#include "kernels/ema/ema.h"
 #include "kernels/pool/pool.h"
 #include "kernels/sgd/sgd.h"
 #include "tools/bench_kernels/bench.h"
@@ -221,6 +223,51 @@ class Sgd {
   Array<std::byte> gpu_run_, rates_;
 };
 
+template <class M>
+class AdamW {
+ public:
+  static constexpr const char* kOp = "adamw";
+  static std::vector<std::string> passes() { return {"step", "ema"}; }
+  static double bytes(const std::string& pass, const Shape& s) {
+    return (pass == "step" ? 7.0 : 3.0) * double(s.elements()) * sizeof(M);
+  }
+
+  AdamW(Stream stream, const Shape& s)
+      : stream_(stream),
+        problem_{.n = s.elements()},
+        w_(normal<M>(stream, problem_.n, 1)),
+        m_(normal<M>(stream, problem_.n, 2)),
+        v_(constant<M>(stream, problem_.n, 0.5)),
+        g_(normal<M>(stream, problem_.n, 3)),
+        run_{0, problem_.n, 0},
+        gpu_run_(stream, sizeof(AdamWRun)),
+        rates_(stream, sizeof(AdamWRates)),
+        factor_(constant<double>(stream, 1, 0.5)) {
+    const AdamWRates rates = adamw_rates(problem_, 1e-3, 0.05, true, 10);
+    gpu_run_.set({reinterpret_cast<const std::byte*>(&run_), sizeof run_});
+    rates_.set({reinterpret_cast<const std::byte*>(&rates), sizeof rates});
+  }
+  void run(const std::string& pass) const {
+    if (pass == "ema")
+      return ema_update<M>(stream_, problem_.n, factor_.data(), w_.data(), g_.data());
+    adamw_step<M>(stream_, problem_, {1, &run_, reinterpret_cast<const AdamWRun*>(gpu_run_.data())},
+                  reinterpret_cast<const AdamWRates*>(rates_.data()), factor_.data(), w_.data(),
+                  m_.data(), v_.data(), g_.data());
+  }
+  std::vector<double> result(const std::string&) const {
+    const std::vector<M> w = w_.host();
+    return {w.begin(), w.end()};
+  }
+
+ private:
+  Stream stream_;
+  AdamWProblem problem_;
+  Array<M> w_, m_, v_, g_;
+  AdamWRun run_;
+  Array<std::byte> gpu_run_, rates_;
+  Array<double> factor_;
+};
+
 template <template <class> class Operation, class T>
 void bench_one(Session& session, const char* name, const Shape& shape) {
   if (!session.wants(Operation<T>::kOp)) return;
@@ -264,9 +311,10 @@ void bench_memory_bound(Session& session) {
       {"densenet161/norm0", {N, session.options().device == Device::cuda ? 256 : 64, 96}},
       {"resnet50/layer1", {N, 56, 256}}};
   const Case parameters{"densenet161/parameters", {1, 1, 28'000'000}};
+  const Case deit{"deit_small/parameters", {1, 1, 22'000'000}};
   if (session.options().list) {
     for (const Case& c : images) fmt::print("batch_norm, pool, elementwise {}\n", c.name);
-    fmt::print("sgd {}\n", parameters.name);
+    fmt::print("sgd {}\nadamw {}\n", parameters.name, deit.name);
     return;
   }
   for (const Case& c : images) {
@@ -278,6 +326,7 @@ void bench_memory_bound(Session& session) {
     bench_one<Elementwise, bf16>(session, c.name, c.shape);
   }
   bench_one<Sgd, float>(session, parameters.name, parameters.shape);
+  bench_one<AdamW, float>(session, deit.name, deit.shape);
 }
 
 }  // namespace mono::bench
