@@ -4,7 +4,7 @@
 cmake_minimum_required(VERSION 3.25)
 
 set(layers kernels runtime nn models train)  # from the bottom up
-set(heavy CLI/ toml\\+\\+/ nlohmann/ stb_image)
+set(heavy CLI/ toml\\+\\+/ nlohmann/ stb_image Eigen/ boost/)
 
 # Appends to `violations` in the caller what is wrong below `root`.
 function(check_layering root)

@@ -3,7 +3,8 @@
 set -euo pipefail
 packages=(build-essential cmake ninja-build ccache clang-format git pkg-config
   libfmt-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
-  libzstd-dev zlib1g-dev libxxhash-dev libtiff-dev libdnnl-dev ocl-icd-opencl-dev)
+  libeigen3-dev libboost-dev libzstd-dev zlib1g-dev libxxhash-dev libtiff-dev libdnnl-dev
+  ocl-icd-opencl-dev)
 
 missing=()
 for package in "${packages[@]}"; do
