@@ -1,7 +1,10 @@
 // Attention: problem helpers, checks, and the choice and dispatch of variants of the CPU.
 #include "kernels/attention/attention.h"
 
+#include <type_traits>
+
 #include "kernels/attention/attention_variants.h"
+#include "kernels/base/cpu_features.h"
 
 namespace mono {
 
@@ -13,6 +16,10 @@ std::string_view name_of(AttentionVariant variant) {
   switch (variant) {
     case AttentionVariant::reference:
       return "reference";
+    case AttentionVariant::blocked:
+      return "blocked";
+    case AttentionVariant::amx:
+      return "amx";
     case AttentionVariant::naive:
       return "naive";
   }
@@ -59,20 +66,40 @@ void attention_check_call(Device device, AttentionVariant variant, const Attenti
 }
 
 bool attention_supports(Device device, AttentionVariant variant, const AttentionProblem& problem,
-                        DType) {
+                        DType dtype) {
   attention_checked(problem);
-  return device == (is_of_gpu(variant) ? kGpu : Device::cpu);
+  if (device != (is_of_gpu(variant) ? kGpu : Device::cpu)) return false;
+  switch (variant) {
+    case AttentionVariant::reference:
+    case AttentionVariant::naive:
+      return true;
+    case AttentionVariant::blocked:
+      return dtype != DType::f64;
+    case AttentionVariant::amx:
+      return dtype == DType::bf16 && cpu_isa() >= CpuIsa::amx;
+  }
+  return false;
 }
 
-AttentionVariant attention_choose(Device device, const AttentionProblem&, DType) {
-  return device == Device::cpu ? AttentionVariant::reference : AttentionVariant::naive;
+AttentionVariant attention_choose(Device device, const AttentionProblem& problem, DType dtype) {
+  using enum AttentionVariant;
+  for (const AttentionVariant variant : {amx, blocked})
+    if (attention_supports(device, variant, problem, dtype)) return variant;
+  return device == Device::cpu ? reference : naive;
 }
 
 size_t attention_workspace_bytes(AttentionVariant variant, AttentionPass pass,
                                  const AttentionProblem& problem, DType dtype) {
   const AttentionProblem p = attention_checked(problem);
   if (is_of_gpu(variant)) return attention_gpu_workspace(variant, pass, p, dtype);
-  return attention_reference_workspace(pass, p, dtype);
+  switch (variant) {
+    case AttentionVariant::blocked:
+      return attention_blocked_workspace(pass, p, dtype);
+    case AttentionVariant::amx:
+      return attention_amx_workspace(pass, p, dtype);
+    default:
+      return attention_reference_workspace(pass, p, dtype);
+  }
 }
 
 template <class T>
@@ -80,6 +107,11 @@ void attention_forward(AttentionVariant variant, const AttentionProblem& problem
                        const AttentionForward<T>& args, std::span<std::byte> workspace) {
   const AttentionProblem p = attention_checked(problem);
   attention_check_call(Device::cpu, variant, p, kDTypeOf<T>, args.qkv && args.out);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (variant == AttentionVariant::amx) return attention_amx_forward<T>(p, args, workspace);
+  if constexpr (!std::is_same_v<T, double>)
+    if (variant == AttentionVariant::blocked)
+      return attention_blocked_forward<T>(p, args, workspace);
   attention_reference_forward<T>(p, args, workspace);
 }
 
@@ -90,6 +122,11 @@ void attention_backward(AttentionVariant variant, const AttentionProblem& proble
   if (args.mode == GradMode::ignore) return;
   attention_check_call(Device::cpu, variant, p, kDTypeOf<T>,
                        args.qkv && args.out && args.dout && args.lse && args.dqkv);
+  if constexpr (std::is_same_v<T, bf16>)
+    if (variant == AttentionVariant::amx) return attention_amx_backward<T>(p, args, workspace);
+  if constexpr (!std::is_same_v<T, double>)
+    if (variant == AttentionVariant::blocked)
+      return attention_blocked_backward<T>(p, args, workspace);
   attention_reference_backward<T>(p, args, workspace);
 }
 

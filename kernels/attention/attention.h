@@ -10,7 +10,8 @@
 // The T x T matrices exist as tiles only. Every sum runs in an order fixed by the problem, without
 // atomics: any number of threads and any GPU schedule gives the same bits.
 //
-// T is f32, bf16 or f64. bf16 operands are multiplied exactly and summed in float.
+// T is f32, bf16 or f64. bf16 operands are multiplied exactly and summed in float; the quick
+// variants round P and dS to bf16 in front of the second product, as tensor cores want them.
 // Traffic: qkv and out once (forward); qkv, out, dout and dqkv once (backward).
 // Source: Dao et al., FlashAttention (2022) and FlashAttention-2 (2023).
 #pragma once
@@ -47,6 +48,8 @@ struct AttentionProblem {
 // A variant belongs to the CPU or to the GPU.
 enum class AttentionVariant {
   reference,  // CPU: a row of scores at a time, any type: the definition
+  blocked,    // CPU: blocks of rows, vectors; f32, and bf16 widened to float
+  amx,        // CPU: blocks of rows on AMX tiles; bf16
   naive,      // GPU: a warp per row, any type: the definition
 };
 std::string_view name_of(AttentionVariant variant);

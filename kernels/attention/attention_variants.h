@@ -30,6 +30,8 @@ void attention_check_call(Device device, AttentionVariant variant, const Attenti
   void attention_##name##_backward(const AttentionProblem& problem,                            \
                                    const AttentionBackward<T>& args, std::span<std::byte> work);
 MONO_ATTENTION_VARIANT(reference)
+MONO_ATTENTION_VARIANT(blocked)  // float and bf16
+MONO_ATTENTION_VARIANT(amx)      // bf16
 #undef MONO_ATTENTION_VARIANT
 
 // Of the GPU's variants (attention.cu).

@@ -155,9 +155,21 @@ AttentionResult<T> run_attention(Stream stream, AttentionVariant variant,
   return {out.host(), dqkv.host(), sum.host(), lse.host()};
 }
 
+// Root mean square of got - want over that of want.
+template <class T>
+double mean_error_of(const std::vector<T>& got, const std::vector<double>& want) {
+  double error = 0, square = 0;
+  for (size_t i = 0; i < want.size(); ++i) {
+    error += (to_double(got[i]) - want[i]) * (to_double(got[i]) - want[i]);
+    square += want[i] * want[i];
+  }
+  return std::sqrt(error / (square + 1e-300));
+}
+
 // A variant's results against the truth, by the rule of twice the plain computation's error. In the
-// gradients dout v^T and delta, sums of head_dim products, cancel (with one token entirely), so
-// that a few roundings are those of the terms, which are larger than what is left.
+// gradients dout v^T and delta, sums of head_dim products, cancel (with one token entirely): a few
+// roundings are those of the terms, and which element has the largest error is luck (delta comes
+// from a rounded `out`), so the rule is for the mean error, and three times for the largest.
 template <class T>
 void expect_attention(const AttentionResult<T>& got, const AttentionResult<T>& plain,
                       const AttentionResult<double>& want) {
@@ -168,7 +180,8 @@ void expect_attention(const AttentionResult<T>& got, const AttentionResult<T>& p
                                                        : 0x1p-18;
   const auto expect_gradient = [&](const char* what, const std::vector<T>& g,
                                    const std::vector<T>& p, const std::vector<double>& w) {
-    EXPECT_LE(error_of(g, w), std::max(2 * error_of(p, w), roundings)) << what;
+    EXPECT_LE(mean_error_of(g, w), std::max(2 * mean_error_of(p, w), roundings / 4)) << what;
+    EXPECT_LE(error_of(g, w), std::max(3 * error_of(p, w), roundings)) << what;
   };
   expect_gradient("dqkv", got.dqkv, plain.dqkv, want.dqkv);
   expect_gradient("accumulated", got.sum, plain.sum, want.sum);

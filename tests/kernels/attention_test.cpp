@@ -9,7 +9,8 @@ namespace {
 
 using namespace test;
 
-constexpr AttentionVariant kVariants[] = {AttentionVariant::reference};
+constexpr AttentionVariant kVariants[] = {AttentionVariant::reference, AttentionVariant::blocked,
+                                          AttentionVariant::amx};
 
 // Memory of the host with the constructor of a device's array; checks its guards when it goes.
 template <class T>
@@ -107,7 +108,8 @@ TYPED_TEST(Attention, LargeScoresStayFinite) {
     attention_backward<T>(variant, p, {qkv.data(), out.data(), out.data(), lse.data(), dqkv.data()},
                           backward.span());
     for (const T value : dqkv) EXPECT_TRUE(std::isfinite(to_double(value)));
-    EXPECT_EQ(to_double(dqkv[2 * 24 + 16]), 6);  // dv of the third: 3 from each of two queries
+    // dv of the third: 3 from each of two queries; lse of 10^4 has an error of 10^-3 in f32
+    EXPECT_NEAR(to_double(dqkv[2 * 24 + 16]), 6, 6e-3);
   }
 }
 
