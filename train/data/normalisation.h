@@ -8,6 +8,9 @@
 // Statistics need no labels, so those of a test experiment are its own. "Calculate per-channel
 // means and standard deviations on different subsets" (section 4.4) reads as the std over the
 // pooled pixels: StdBy::pooled. Recursion's own code averages the images' stds: mean_of_stds.
+//
+// CDCL normalises by plate as well, x' = (x - mean) / std, by means over images of the images' own
+// means and stds: plate_normalisation().
 #pragma once
 
 #include "kernels/base/error.h"
@@ -18,6 +21,7 @@
 #include "train/recipe.h"
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace mono {
@@ -35,6 +39,14 @@ struct NormalisationStats {
     return values[static_cast<size_t>(group) * static_cast<size_t>(channels) +
                   static_cast<size_t>(channel)];
   }
+  // What a kernel needs, in units of pixel/255: mean[i] and inv_std[i] = 1 / std of wanted[i].
+  void of(int site, const std::vector<int>& wanted, float* mean, float* inv_std) const {
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const MeanStd& value = of(site, wanted[i]);
+      mean[i] = static_cast<float>(value.mean / 255);
+      inv_std[i] = static_cast<float>(255 / value.std);
+    }
+  }
 };
 
 // Reads the images that the kind needs, in parallel; deterministic. Only `channels` (from 0, on
@@ -44,5 +56,31 @@ struct NormalisationStats {
 NormalisationStats normalisation_statistics(const Dataset& dataset, const ImageSource& images,
                                             const std::vector<int>& channels, const Split& split,
                                             Normalisation kind, StdBy std_by);
+
+// Whose images say what a plate looks like.
+enum class PlateStatistics {
+  negative_controls,  // RXRX1-HUVEC: EMPTY wells of the plate
+  all_images,         // CPG0004: every complete site of the plate, in `dataset` after any selection
+  constants           // nobody's: the same published constants for all plates
+};
+const char* name_of(PlateStatistics of);
+PlateStatistics parse_plate_statistics(std::string_view text);  // throws Error(usage)
+// What CDCL does with such a screen.
+PlateStatistics plate_statistics_of(TableForm form);
+
+struct PlateNormalisation {
+  PlateStatistics of = PlateStatistics::negative_controls;
+  // Rounds each image's mean and std down to whole counts before they are averaged, as the
+  // published table of RXRX1-HUVEC seems to (a std may come out as low as 1 count).
+  bool floor_stats = false;
+};
+
+// Input statistics of the plates that occur in any part of `split`, for `channels` (from 0, on
+// disk). They are those of `images`: of resized ones, if they are. Reads in parallel;
+// deterministic. Throws Error(data) for a plate without a complete control (negative_controls) and
+// for a std of 0, Error(usage) for constants of a screen that has none.
+NormalisationStats plate_normalisation(const Dataset& dataset, const ImageSource& images,
+                                       const std::vector<int>& channels, const Split& split,
+                                       const PlateNormalisation& options);
 
 }  // namespace mono

@@ -44,6 +44,8 @@ struct SplitOptions {
 
 struct Split {
   std::vector<int> train, test;  // indices into Dataset::sites, ascending
+  std::vector<int> validation;   // likewise; make_folds() only
+  std::vector<int> bank;         // all training images, of which `train` may be a part; likewise
 };
 
 // Throws Error(data) if a part comes out empty, with the reason, and Error(usage) for an experiment

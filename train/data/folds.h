@@ -1,0 +1,46 @@
+// The folds of CDCL: three parts of whole domains, rotated.
+//
+// RXRX1-HUVEC: the 24 HUVEC experiments in order; fold f = 1..6 rotates them by 4 (f - 1) and takes
+// 16 to train, 4 to validate and 4 to test. In a screen of E experiments the held-out parts have
+// max(1, E/6) experiments each, and the rotation goes by as many: max(1, E/6) folds fit into E.
+// Fold 1 of RxRx1 trains on its official training experiments.
+// CPG0004: replicate r of a plate map is one of its five plates; fold f = 1..5 trains on replicates
+// {f, f+1, f+2}, validates on f+3 and tests on f+4, counted modulo 5.
+// Source: "Metadata-guided Consistency Learning for High Content Images" (MIDL 2023), and its code.
+#pragma once
+
+#include "train/data/dataset.h"
+#include "train/data/split.h"
+
+#include <cstdint>
+#include <string>
+
+namespace mono {
+
+// Table 2b: on what part of the training images to train. The k-NN bank is the whole of it.
+enum class TrainSubset {
+  all,
+  controls,        // I: no treatment
+  treatments,      // II: no control
+  half_sites,      // III as run: without the first image of each treatment on each plate
+  half_treatments  // III as written: every other treatment (odd class ids), and the controls
+};
+const char* name_of(TrainSubset subset);
+
+struct FoldOptions {
+  int fold = 1;
+  TrainSubset subset = TrainSubset::all;
+  std::string cell_type = "HUVEC";  // of RxRx1; CPG0004 has one
+  int control_fields = 2000;        // CPG0004: at most so many DMSO fields train; 0: all
+  uint64_t seed = 0;                // of the draw of those
+  bool include_incomplete = false;  // also sites whose images are missing (dry runs)
+  bool include_unlabelled = false;  // also sites without a class
+};
+
+int fold_count(const Dataset& dataset, const FoldOptions& options);
+
+// Throws Error(usage) for a fold or cell type that the screen lacks, Error(data) for a part that
+// comes out empty. Split::bank is the training part before `subset`.
+Split make_folds(const Dataset& dataset, const FoldOptions& options);
+
+}  // namespace mono
