@@ -1,6 +1,7 @@
 #include "models/classifier.h"
 
 #include "nn/domain/gradient_reversal.h"
+#include "nn/functional/linear.h"
 
 namespace mono {
 

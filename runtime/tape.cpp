@@ -71,4 +71,14 @@ Backward::Target Backward::target(size_t input) {
   return {slot->grad, GradMode::overwrite};
 }
 
+bool Backward::hand_over(size_t input, const Tensor& grad) {
+  const auto& slot = entry_.inputs.at(input);
+  if (!slot) return true;
+  MONO_CHECK(grad.shape() == slot->shape && grad.dtype() == slot->dtype,
+             "the gradient {} does not fit its variable", grad.to_string());
+  if (slot->grad.defined()) return false;
+  slot->grad = grad;
+  return true;
+}
+
 }  // namespace mono

@@ -129,6 +129,10 @@ class Backward {
   };
   Target target(size_t input);
 
+  // Gives a gradient that this entry has no more use for (its output's own, passed on unchanged) to
+  // input i, without a copy, if it is the first contribution. False: add it to target(i).
+  bool hand_over(size_t input, const Tensor& grad);
+
   // Where a parameter's gradient goes, and the call that says it is final.
   ParameterArena::GradTarget gradient(const Parameter& parameter) {
     return parameter.arena->gradient(parameter);

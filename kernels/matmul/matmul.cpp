@@ -54,7 +54,8 @@ MatmulProblem matmul_checked(const MatmulProblem& problem) {
 
 void matmul_check_call(Device device, MatmulVariant variant, const MatmulProblem& p, DType compute,
                        bool operands) {
-  MONO_CHECK(operands, "matmul {}: null operand", p.to_string());
+  MONO_CHECK(operands, "matmul {}: a null operand, or a residual where C is added to",
+             p.to_string());
   MONO_CHECK(matmul_supports(device, variant, p, compute),
              "matmul {}: variant {} does not run {} on the {}; ask matmul_choose", p.to_string(),
              name_of(variant), name_of(compute), name_of(device));
@@ -106,7 +107,7 @@ void matmul(MatmulVariant variant, const MatmulProblem& problem, DType compute,
             const Matmul<A, B, Out>& args, std::span<std::byte> workspace) {
   const MatmulProblem p = matmul_checked(problem);
   if (args.mode == GradMode::ignore) return;
-  matmul_check_call(Device::cpu, variant, p, compute, args.a && args.b && args.c);
+  matmul_check_call(Device::cpu, variant, p, compute, matmul_operands(args));
   const bool reference = variant == MatmulVariant::reference;
   if constexpr (std::is_same_v<A, double>) {
     if (compute == DType::f64) return matmul_reference<double>(p, args, workspace);

@@ -52,7 +52,7 @@ Plan make_plan(MatmulVariant variant, const MatmulProblem& p) {
 // Scratch of a variant: sums of the splits, and operands that the tensor cores cannot take as they
 // are; the rest is for cuBLASLt.
 struct Scratch {
-  float* partial = nullptr;  // (splits, M, N); of cublaslt a result of one split
+  float* partial = nullptr;  // (splits, M, N); of cublaslt a result of one split, to be finished
   bf16 *a = nullptr, *b = nullptr;
   int lda, ldb;
 
@@ -62,7 +62,7 @@ struct Scratch {
     ldb = padded(p.transpose_b ? p.K : p.N);
     if (variant == MatmulVariant::naive) return;
     const int splits = make_plan(variant, p).splits;
-    if (splits > 1 || (variant == MatmulVariant::cublaslt && dtype == DType::bf16))
+    if (splits > 1 || variant == MatmulVariant::cublaslt)
       partial = work.take<float>(int64_t{splits} * p.M * p.N);
     if (dtype == DType::f32) return;
     a = work.take<bf16>(int64_t{p.transpose_a ? p.K : p.M} * lda);
@@ -100,8 +100,18 @@ void launch_mma(Stream stream, const MatmulProblem& p, const bf16* a, const bf16
 template <class T, class A, class B, class Out>
 void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, B, Out>& args,
          std::span<std::byte> workspace) {
-  const bool pairs = p.ldc % 2 == 0 && reinterpret_cast<uintptr_t>(args.c) % (2 * sizeof(Out)) == 0;
-  const MatmulOutput<Out> out{args.c, p.ldc, args.bias, args.mode == GradMode::accumulate, pairs};
+  const bool accumulate = args.mode == GradMode::accumulate;
+  const Out* const add = accumulate ? args.c : args.residual;
+  const auto in_pairs = [&](const Out* c) {
+    return p.ldc % 2 == 0 && reinterpret_cast<uintptr_t>(c) % (2 * sizeof(Out)) == 0;
+  };
+  const MatmulOutput<Out> out{args.c,
+                              p.ldc,
+                              args.bias,
+                              add,
+                              in_pairs(args.c) && in_pairs(add),
+                              args.keep,
+                              args.rows_per_keep};
   const dim3 per_element(blocks_for(int64_t{p.M} * p.N, 256));
   if (variant == MatmulVariant::naive)
     return launch<matmul_naive_kernel<T, A, B, Out>>(
@@ -122,8 +132,8 @@ void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, 
     MatmulSplit split{plan.splits, plan.k_each, scratch.partial};
     const dim3 grid(static_cast<unsigned>(plan.tiles(p)), static_cast<unsigned>(plan.splits));
     if (variant == MatmulVariant::cublaslt) {
-      // cuBLASLt adds a bias in the type of the result only.
-      const bool merged = args.bias && std::is_same_v<Out, bf16>;
+      // cuBLASLt adds a bias in the type of the result only, and knows no factor of rows.
+      const bool merged = (args.bias && std::is_same_v<Out, bf16>) || args.residual || args.keep;
       if (!merged) split.partial = nullptr;
       MatmulProblem product = p;
       if (merged) product.ldc = p.N;
@@ -131,7 +141,7 @@ void run(Stream stream, MatmulVariant variant, MatmulProblem p, const Matmul<A, 
         matmul_cublaslt(stream, product,
                         {a, b, merged ? nullptr : args.bias,
                          merged ? static_cast<void*>(split.partial) : args.c, kDTypeOf<T>,
-                         merged ? DType::f32 : kDTypeOf<Out>, out.accumulate && !merged},
+                         merged ? DType::f32 : kDTypeOf<Out>, accumulate && !merged},
                         work.rest());
     } else if constexpr (std::is_same_v<T, float>) {
       launch<matmul_smem_tiled_kernel>(stream, {grid, SmemTiled::kThreads}, p.M, p.N, p.K, a,
@@ -160,7 +170,7 @@ void matmul(Stream stream, MatmulVariant variant, const MatmulProblem& problem, 
   if (!stream.on_gpu()) return matmul<A, B, Out>(variant, problem, compute, args, workspace);
   const MatmulProblem p = matmul_checked(problem);
   if (args.mode == GradMode::ignore) return;
-  matmul_check_call(stream.device, variant, p, compute, args.a && args.b && args.c);
+  matmul_check_call(stream.device, variant, p, compute, matmul_operands(args));
   if constexpr (std::is_same_v<A, double>) {
     if (compute == DType::f64) return run<double>(stream, variant, p, args, workspace);
   } else {

@@ -1,5 +1,5 @@
-// Matrix product on the GPU: C = op(A) op(B) (+ bias) (+ C), what the variants share, and the
-// definition. The faster ones: matmul_smem_tiled.cuh, matmul_mma.cuh.
+// Matrix product on the GPU, C = op(A) op(B) and what is added on the way: what the variants share,
+// and the definition. The faster ones: matmul_smem_tiled.cuh, matmul_mma.cuh.
 #pragma once
 
 #include "kernels/matmul/matmul_variants.h"
@@ -14,8 +14,10 @@ struct MatmulOutput {
   Out* c;
   int64_t ldc;
   const Master<Out>* bias;  // null: none
-  bool accumulate;
-  bool pairs;  // c and ldc are aligned for two neighbouring elements at once
+  const Out* add;           // null, the residual, or c itself: at c's pitch
+  bool pairs;               // c, add and ldc are aligned for two neighbouring elements at once
+  const float* keep = nullptr;
+  int rows_per_keep = 1;
 
   // N is the end of the row: of a pair, only what lies before it is stored.
   __device__ __forceinline__ void store_pair(int m, int n, int N, Master<Out> first,
@@ -27,8 +29,12 @@ struct MatmulOutput {
     }
     Out* out = c + m * ldc + n;
     if (bias) first += bias[n], second += bias[n + 1];
-    if (accumulate) {
-      const Pack<Out, 2> before = load_pack<Out, 2>(out);
+    if (keep) {
+      const Master<Out> factor = static_cast<Master<Out>>(keep[m / rows_per_keep]);
+      first *= factor, second *= factor;
+    }
+    if (add) {
+      const Pack<Out, 2> before = load_pack<Out, 2>(add + m * ldc + n);
       first += static_cast<Master<Out>>(before.value[0]);
       second += static_cast<Master<Out>>(before.value[1]);
     }
@@ -37,7 +43,8 @@ struct MatmulOutput {
   __device__ __forceinline__ void store(int m, int n, Master<Out> sum) const {
     Out* out = c + m * ldc + n;
     if (bias) sum += bias[n];
-    if (accumulate) sum += static_cast<Master<Out>>(*out);
+    if (keep) sum *= static_cast<Master<Out>>(keep[m / rows_per_keep]);
+    if (add) sum += static_cast<Master<Out>>(add[m * ldc + n]);
     *out = static_cast<Out>(sum);
   }
 };
@@ -54,7 +61,7 @@ struct MatmulSplit {
   __device__ __forceinline__ void store_pair(const MatmulOutput<Out>& out, int M, int N, int m,
                                              int n, float first, float second) const {
     if (partial)
-      MatmulOutput<float>{partial + int64_t{blockIdx.y} * M * N, N, nullptr, false, N % 2 == 0}
+      MatmulOutput<float>{partial + int64_t{blockIdx.y} * M * N, N, nullptr, nullptr, N % 2 == 0}
           .store_pair(m, n, N, first, second);
     else
       out.store_pair(m, n, N, first, second);

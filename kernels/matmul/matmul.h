@@ -1,4 +1,5 @@
-// Matrix product with optional transposes and a column bias: C = op(A) op(B) (+ bias) (+ C).
+// Matrix product with optional transposes, a column bias, and a residual branch's epilogue:
+// C = op(A) op(B) (+ bias) (+ C),  or  C = residual + keep (op(A) op(B) + bias).
 //
 // Row-major with leading dimensions. T operands, accumulation in Master<T>. Reductions over the
 // inner dimension run in an order fixed by the problem.
@@ -45,6 +46,8 @@ size_t matmul_workspace_bytes(MatmulVariant variant, const MatmulProblem& proble
 
 // A and B may each be T or Master<T> (filters stay in master precision; a bf16 product rounds them
 // first). C is T or Master<T>. bias (N) may be null; with GradMode::accumulate C is added to.
+// residual (M,N), at C's pitch, is added after the product; it is not C. keep has a factor for each
+// run of rows_per_keep rows (an image's tokens: drop path), applied to the product and its bias.
 template <class A, class B, class Out>
 struct Matmul {
   const A* a = nullptr;
@@ -52,6 +55,9 @@ struct Matmul {
   const Master<Out>* bias = nullptr;
   Out* c = nullptr;
   GradMode mode = GradMode::overwrite;
+  const Out* residual = nullptr;
+  const float* keep = nullptr;
+  int rows_per_keep = 1;
 };
 // `compute` is the activation type (f32, bf16, f64) that decides how operands are rounded.
 template <class A, class B, class Out>

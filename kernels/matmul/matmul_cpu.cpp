@@ -76,6 +76,9 @@ void matmul_reference(const MatmulProblem& p, const Matmul<A, B, Out>& args,
       for (int j = 0; j < columns; ++j) {
         M sum = c[int64_t{i} * width + j];
         if (args.bias) sum += args.bias[n_begin + j];
+        if (args.keep) sum *= static_cast<M>(args.keep[(m_begin + i) / args.rows_per_keep]);
+        if (args.residual)
+          sum += static_cast<M>(args.residual[int64_t{m_begin + i} * p.ldc + n_begin + j]);
         if (args.mode == GradMode::accumulate) sum += static_cast<M>(out[j]);
         out[j] = static_cast<Out>(sum);
       }

@@ -142,18 +142,24 @@ const E* rounded(View& view, const Source* source, E* out) {
   }
 }
 
-// c (m,n) packed -> out: bias, addition, one rounding.
-template <class Out>
-void store_tile(const float* c, int rows, int columns, const float* bias, bool add, Out* out,
+// c, the packed tile of C at row m and column n -> C: bias, factor, additions, one rounding.
+template <class A, class B, class Out>
+void store_tile(const float* c, int rows, int columns, const Matmul<A, B, Out>& args, int m, int n,
                 int64_t ldc) {
-  for (int i = 0; i < rows; ++i)
+  const float* const bias = args.bias ? args.bias + n : nullptr;
+  for (int i = 0; i < rows; ++i, c += columns) {
+    Out* const out = args.c + (m + i) * ldc + n;
+    const Out* const residual = args.residual ? args.residual + (m + i) * ldc + n : nullptr;
+    const float keep = args.keep ? args.keep[(m + i) / args.rows_per_keep] : 1.0f;
     for (int j = 0; j < columns; ++j) {
-      float sum = c[int64_t{i} * columns + j];
+      float sum = c[j];
       if (bias) sum += bias[j];
-      Out& to = out[i * ldc + j];
-      if (add) sum += static_cast<float>(to);
-      to = static_cast<Out>(sum);
+      sum *= keep;
+      if (residual) sum += static_cast<float>(residual[j]);
+      if (args.mode == GradMode::accumulate) sum += static_cast<float>(out[j]);
+      out[j] = static_cast<Out>(sum);
     }
+  }
 }
 
 template <class T, class E, class A, class B, class Out>
@@ -179,8 +185,7 @@ void run(const MatmulProblem& p, const Matmul<A, B, Out>& args, std::span<std::b
                            {DNNL_ARG_SCRATCHPAD,
                             onednn::view(primitive->description.scratchpad_desc(),
                                          scratch.scratchpads + worker * scratch.scratchpad_size)}});
-    store_tile(c, tile.M, tile.N, args.bias ? args.bias + n : nullptr,
-               args.mode == GradMode::accumulate, args.c + int64_t{m} * p.ldc + n, p.ldc);
+    store_tile(c, tile.M, tile.N, args, m, n, p.ldc);
   });
 }
 

@@ -13,6 +13,12 @@ namespace mono {
 
 // The problem with packed leading dimensions filled in; throws where it makes no sense.
 MatmulProblem matmul_checked(const MatmulProblem& problem);
+// Whether they are there and make sense together.
+template <class A, class B, class Out>
+bool matmul_operands(const Matmul<A, B, Out>& args) {
+  return args.a && args.b && args.c && args.rows_per_keep >= 1 &&
+         !(args.residual && args.mode == GradMode::accumulate);
+}
 // Throws unless the operands are there and the variant can run them on a stream of `device`.
 void matmul_check_call(Device device, MatmulVariant variant, const MatmulProblem& problem,
                        DType compute, bool operands);

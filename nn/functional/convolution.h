@@ -1,4 +1,4 @@
-// Convolution and linear layers as differentiable functions.
+// Convolution as a differentiable function.
 #pragma once
 
 #include "nn/domain/domain_batch_norm.h"
@@ -19,10 +19,6 @@ struct ConvolutionResult {
 // gets none.
 ConvolutionResult convolution(const Variable& x, const Parameter& w, const ForwardContext& context,
                               const ConvolutionOptions& options = {});
-
-// y = x w^T + b; x (N, in), w (out, in), bias (out) or null.
-Variable linear(const Variable& x, const Parameter& w, const Parameter* bias,
-                const ForwardContext& context);
 
 // Which kernels convolutions and matrix products run on. automatic: the measured table;
 // reference: plain loops (f64 runs on them in any case), on the GPU the naive kernels; onednn,

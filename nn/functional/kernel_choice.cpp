@@ -63,4 +63,9 @@ AttentionVariant choose_attention(Device device, const AttentionProblem& problem
   return attention_choose(device, problem, dtype);
 }
 
+LinearVariant choose_linear(Device device, const LinearProblem& problem, DType dtype) {
+  if (current == KernelChoice::reference) return LinearVariant::reference;
+  return linear_choose(device, problem, dtype);
+}
+
 }  // namespace mono

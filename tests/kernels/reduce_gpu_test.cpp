@@ -26,8 +26,12 @@ TYPED_TEST(ReduceGpu, ColumnSumsMatchTheCpu) {
       const GpuArray<T> dx(stream, x);
       std::vector<M> sums = normal_values<M>(columns, 3);
       const GpuArray<M> dsums(stream, sums);
-      column_sums<T>(rows, columns, x.data(), sums.data(), GradMode::accumulate);
-      column_sums<T>(stream, rows, columns, dx.data(), dsums.data(), GradMode::accumulate);
+      const size_t bytes = column_sums_workspace_bytes(rows, columns);
+      Scratch scratch(bytes);
+      const GpuArray<std::byte> gpu_scratch(stream, static_cast<int64_t>(bytes));
+      column_sums<T>(rows, columns, x.data(), sums.data(), GradMode::accumulate, scratch.span());
+      column_sums<T>(stream, rows, columns, dx.data(), dsums.data(), GradMode::accumulate,
+                     {gpu_scratch.data(), bytes});
       EXPECT_EQ(dsums.host(), sums);
     }
   });

@@ -4,6 +4,7 @@
 #include "nn/functional/convolution.h"
 #include "nn/functional/cross_entropy.h"
 #include "nn/functional/dense_block.h"
+#include "nn/functional/linear.h"
 #include "nn/functional/pooling.h"
 #include "tests/nn/gradient_check.h"
 

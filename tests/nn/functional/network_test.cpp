@@ -5,6 +5,7 @@
 #include "kernels/base/thread_pool.h"
 #include "nn/functional/augmentation.h"
 #include "nn/functional/convolution.h"
+#include "nn/functional/linear.h"
 #include "nn/functional/dense_block.h"
 #include "nn/functional/pooling.h"
 #include "nn/functional/precision.h"
