@@ -8,6 +8,7 @@
 #include "kernels/augment/source_row.h"
 #include "kernels/simt/block_sum.cuh"
 #include "kernels/simt/pack.cuh"
+#include "kernels/simt/unit_value.cuh"
 
 namespace mono {
 
@@ -21,14 +22,6 @@ __device__ __forceinline__ AugmentPixel augment_pixel() {
   const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
   return {static_cast<int>(blockIdx.y) * kAugmentTile + warp / 2 * 4 + lane / 8,
           static_cast<int>(blockIdx.x) * kAugmentTile + warp % 2 * 8 + lane % 8};
-}
-
-// count / 255, rounded as a division is, for every count 0..255 (checked when the tests run): two
-// fused steps instead of a call with branches.
-template <class M>
-__device__ __forceinline__ M unit_value(uint8_t count) {
-  const M c = static_cast<M>(count), inverse = M(1) / M(255), quotient = c * inverse;
-  return fma(fma(-quotient, M(255), c), inverse, quotient);
 }
 
 template <class T, int V>

@@ -6,17 +6,11 @@
 #include "kernels/base/linear_resize.h"
 #include "kernels/crop_views/crop_views.h"
 #include "kernels/simt/pack.cuh"
+#include "kernels/simt/unit_value.cuh"
 
 namespace mono {
 
 inline constexpr int kCropThreads = 256, kCropTile = 16;  // pixels a side of a block's tile
-
-// count / 255 as a division rounds it (augment.cuh).
-template <class M>
-__device__ __forceinline__ M crop_unit_value(uint8_t count) {
-  const M c = static_cast<M>(count), inverse = M(1) / M(255), quotient = c * inverse;
-  return fma(fma(-quotient, M(255), c), inverse, quotient);
-}
 
 template <class T, int V>
 __global__ void __launch_bounds__(kCropThreads, 3)
@@ -38,7 +32,7 @@ __global__ void __launch_bounds__(kCropThreads, 3)
     const bool across = thread >= kCropTile;
     const int at = min((across ? w0 : h0) + thread % kCropTile, last);
     const int i = view.dihedral & (across ? 1 : 2) ? last - at : at;
-    taps[thread] = across != transpose ? linear_column(i, P, view.w) : linear_row(i, P, view.h);
+    taps[thread] = linear_tap(i, P, across != transpose ? view.w : view.h);
   }
   __syncthreads();
   // Warps 2 wide and 4 high, lanes 8 wide and 4 high.
@@ -63,7 +57,7 @@ __global__ void __launch_bounds__(kCropThreads, 3)
             linear_blend(column, box[first + column.first], box[first + column.second]),
             linear_blend(column, box[second + column.first], box[second + column.second]));
         const int64_t own = int64_t{m} * C + c;
-        result = (crop_unit_value<M>(count) * M(gain[own]) + M(shift[own]) - M(mean[source + c])) *
+        result = (unit_value<M>(count) * M(gain[own]) + M(shift[own]) - M(mean[source + c])) *
                  M(inv_std[source + c]);
         box += plane;
       }

@@ -76,7 +76,7 @@ void resize(const CropViewsProblem& p, const CropView& view, const uint8_t* plan
     return scratch.blended[slot];
   };
   for (int i = 0; i < p.P; ++i) {
-    const LinearTap tap = linear_row(i, p.P, view.h);
+    const LinearTap tap = linear_tap(i, p.P, view.h);
     const int16_t *first = blended(tap.first), *second = blended(tap.second);
     blend_rows(p.P, tap, first, second, square + int64_t{i} * p.P);
   }
@@ -131,7 +131,7 @@ void crop_views(const CropViewsProblem& problem, const uint8_t* planes, const Cr
                          workspace.subspan(per_thread * static_cast<size_t>(worker), per_thread));
     const CropScratch<T> scratch = take_scratch<T>(work, problem);
     const CropView& view = views[m];
-    for (int j = 0; j < P; ++j) scratch.columns[j] = linear_column(j, P, view.w);
+    for (int j = 0; j < P; ++j) scratch.columns[j] = linear_tap(j, P, view.w);
     for (int c = 0; c < C; ++c) {
       const int64_t own = m * C + c, source = int64_t{view.image} * C + c;
       resize(problem, view, planes + source * area, scratch, scratch.square + int64_t{c} * P * P);

@@ -25,8 +25,9 @@
 namespace mono {
 
 struct CropRange {
-  double min_scale, max_scale;  // of the image's area; above 1 raises the share of whole images
-  int side;                     // of the square that a crop is resized to
+  // Of the image's area; above 1 raises the share of whole images: 36 % for 0.9..1.1 of 256 x 256.
+  double min_scale, max_scale;
+  int side;  // of the square that a crop is resized to
 };
 
 struct ViewOptions {
