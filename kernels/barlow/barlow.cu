@@ -16,8 +16,8 @@ void barlow_standardise(Stream stream, int groups, int B, int K, double eps, con
                         Master<T>* inverse_deviation) {
   if (!stream.on_gpu())
     return barlow_standardise<T>(groups, B, K, eps, x, temperature, z, mean, inverse_deviation);
-  launch<barlow_standardise_kernel<T>>(stream, columns_shape(K, groups), B, K, eps, x, temperature,
-                                       z, mean, inverse_deviation);
+  launch<barlow_standardise_kernel<T>>(stream, columns_shape(K, groups), B, K, 1.0 / B, eps, x,
+                                       temperature, z, mean, inverse_deviation);
 }
 
 template <class M>

@@ -25,11 +25,11 @@ __device__ __forceinline__ double column_sum(double value, BarlowSums& shared) {
   return sum;
 }
 
-// Grid: tiles of columns, groups. A thread beyond the last column reads column K - 1 and writes
-// nothing.
+// Grid: tiles of columns, groups. share: 1 / B. A thread beyond the last column reads column K - 1
+// and writes nothing.
 template <class T>
-__global__ void __launch_bounds__(kBarlowThreads)
-    barlow_standardise_kernel(int B, int K, double eps, const T* __restrict__ x,
+__global__ void __launch_bounds__(kBarlowThreads, 4)
+    barlow_standardise_kernel(int B, int K, double share, double eps, const T* __restrict__ x,
                               const double* __restrict__ temperature, Master<T>* z, Master<T>* mean,
                               Master<T>* inverse_deviation) {
   using M = Master<T>;
@@ -41,12 +41,12 @@ __global__ void __launch_bounds__(kBarlowThreads)
   double sum = 0, squares = 0;
   for (int64_t b = threadIdx.y; b < B; b += kBarlowLanes)
     sum += static_cast<double>(static_cast<M>(x[from + b * K]) * inverse);
-  const double average = column_sum(sum, shared) / B;
+  const double average = column_sum(sum, shared) * share;
   for (int64_t b = threadIdx.y; b < B; b += kBarlowLanes) {
     const double d = static_cast<double>(static_cast<M>(x[from + b * K]) * inverse) - average;
     squares = fma(d, d, squares);
   }
-  const M scale = static_cast<M>(1 / sqrt(column_sum(squares, shared) / B + eps));
+  const M scale = static_cast<M>(1 / sqrt(column_sum(squares, shared) * share + eps));
   const M centre = static_cast<M>(average);
   if (column >= K) return;
   for (int64_t b = threadIdx.y; b < B; b += kBarlowLanes)
@@ -62,9 +62,10 @@ __global__ void __launch_bounds__(kBarlowThreads)
     barlow_add_grams_kernel(int64_t square, ViewPairs pairs, const M* __restrict__ grams, M* sums) {
   const int64_t i = int64_t{blockIdx.x} * kBarlowThreads + threadIdx.x;
   if (i >= square) return;
+  const int view = static_cast<int>(blockIdx.y);
   M sum = 0;
-  for (int t = 0; t < pairs.teachers; ++t)
-    if (pairs.has(t, static_cast<int>(blockIdx.y))) sum += grams[t * square + i];
+  if (pairs.has(0, view)) sum = grams[i];
+  if (pairs.has(1, view)) sum += grams[square + i];
   sums[blockIdx.y * square + i] = sum;
 }
 

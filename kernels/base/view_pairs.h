@@ -16,23 +16,21 @@ struct ViewPairs {
   static constexpr int kMostViews = 32, kMostTeachers = 2;
 
   int teachers = 2, views = 0;
-  uint8_t of_view[kMostViews] = {};  // bit i: the student's view learns from the teacher's view i
+  uint32_t learners[kMostTeachers] = {};  // bit v: the student's view v learns from the teacher's i
 
-  MONO_HOST_DEVICE bool has(int teacher, int view) const { return of_view[view] >> teacher & 1; }
-  int teachers_of(int view) const { return std::popcount(of_view[view]); }
-  int terms() const {
-    int terms = 0;
-    for (int v = 0; v < views; ++v) terms += teachers_of(v);
-    return terms;
-  }
+  void add(int teacher, int view) { learners[teacher] |= 1u << view; }
+  MONO_HOST_DEVICE bool has(int teacher, int view) const { return learners[teacher] >> view & 1; }
+  int terms() const { return std::popcount(learners[0]) + std::popcount(learners[1]); }
+
   void check(const char* operation) const {
     MONO_CHECK(teachers >= 1 && teachers <= kMostTeachers && views >= 1 && views <= kMostViews &&
                    terms() >= 1,
                "{}: {} teacher views, {} student views, {} terms", operation, teachers, views,
                terms());
-    for (int v = 0; v < views; ++v)
-      MONO_CHECK(of_view[v] >> teachers == 0, "{}: view {} learns from a teacher view beyond {}",
-                 operation, v, teachers);
+    for (int i = 0; i < kMostTeachers; ++i)
+      MONO_CHECK((i < teachers || learners[i] == 0) && uint64_t{learners[i]} >> views == 0,
+                 "{}: {} teacher and {} student views, and a term beyond", operation, teachers,
+                 views);
   }
 };
 

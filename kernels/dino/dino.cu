@@ -16,23 +16,22 @@ void softmax_rows(Stream stream, int rows, int K, const M* x, M* y) {
 }
 
 template <class T>
-void dino_forward(Stream stream, const DinoLoss<T>& args, Master<T>* losses,
-                  Master<T>* log_sum_exp) {
-  if (!stream.on_gpu()) return dino_forward<T>(args, losses, log_sum_exp);
+void dino_forward(Stream stream, const DinoLoss<T>& args, Master<T>* losses, Master<T>* rows) {
+  if (!stream.on_gpu()) return dino_forward<T>(args, losses, rows);
   args.pairs.check("dino_forward");
   launch<dino_forward_kernel<T>>(stream, rows_shape(int64_t{args.pairs.views} * args.B), args.B,
                                  args.K, args.pairs, args.student, args.temperature, args.teacher,
-                                 args.scale, losses, log_sum_exp);
+                                 args.scale, losses, rows);
 }
 
 template <class T>
-void dino_backward(Stream stream, const DinoLoss<T>& args, const Master<T>* log_sum_exp,
-                   double weight, T* dstudent, GradMode mode) {
-  if (!stream.on_gpu()) return dino_backward<T>(args, log_sum_exp, weight, dstudent, mode);
+void dino_backward(Stream stream, const DinoLoss<T>& args, const Master<T>* rows, double weight,
+                   T* dstudent, GradMode mode) {
+  if (!stream.on_gpu()) return dino_backward<T>(args, rows, weight, dstudent, mode);
   if (mode == GradMode::ignore) return;
   launch<dino_backward_kernel<T>>(stream, rows_shape(int64_t{args.pairs.views} * args.B), args.B,
                                   args.K, args.pairs, args.student, args.temperature, args.teacher,
-                                  log_sum_exp, weight * args.scale, dstudent,
+                                  rows, weight * args.scale, dstudent,
                                   mode == GradMode::accumulate);
 }
 

@@ -52,11 +52,10 @@ struct DinoTeachers {
   const M *first = nullptr, *second = nullptr;
 
   __device__ __forceinline__ DinoTeachers(const ViewPairs& pairs, const M* teacher, int B, int K,
-                                          int64_t row) {
-    const int view = static_cast<int>(row / B);
-    const int64_t b = row % B;
-    if (pairs.has(0, view)) first = teacher + b * K;
-    if (pairs.has(1, view)) second = teacher + (B + b) * K;
+                                          int row) {
+    const int view = row / B, b = row - view * B;
+    if (pairs.has(0, view)) first = teacher + int64_t{b} * K;
+    if (pairs.has(1, view)) second = teacher + (int64_t{B} + b) * K;
     if (!first) {
       first = second;
       second = nullptr;
@@ -70,7 +69,7 @@ __global__ void __launch_bounds__(kDinoThreads)
     dino_forward_kernel(int B, int K, ViewPairs pairs, const T* __restrict__ student,
                         const double* __restrict__ temperature,
                         const Master<T>* __restrict__ teacher, double scale, Master<T>* losses,
-                        Master<T>* log_sum_exp) {
+                        Master<T>* rows) {
   using M = Master<T>;
   using Sums = double[kDinoThreads / 32];
   using Values = M[kDinoThreads / 32];
@@ -81,45 +80,46 @@ __global__ void __launch_bounds__(kDinoThreads)
   const M inverse = static_cast<M>(1 / *temperature);
   M highest = -static_cast<M>(INFINITY);
   for (int k = static_cast<int>(threadIdx.x); k < K; k += kDinoThreads) {
-    const M logit = static_cast<M>(logits[k]) * inverse;
+    const M logit = static_cast<M>(logits[k]);
     highest = logit > highest ? logit : highest;
   }
   highest = block_largest<M>(highest, static_cast<M*>(values));
   double sum = 0;  // a logit that is not finite makes it NaN, and the loss with it
   for (int k = static_cast<int>(threadIdx.x); k < K; k += kDinoThreads)
-    sum += static_cast<double>(std::exp(static_cast<M>(logits[k]) * inverse - highest));
+    sum += static_cast<double>(std::exp((static_cast<M>(logits[k]) - highest) * inverse));
   sum = block_sum<kDinoThreads>(sum, static_cast<double*>(sums));
-  const double log_sum = static_cast<double>(highest) + log(sum);
-  const DinoTeachers<M> teachers(pairs, teacher, B, K, row);
+  const double log_sum = log(sum);
+  const DinoTeachers<M> teachers(pairs, teacher, B, K, static_cast<int>(blockIdx.x));
   double loss = 0;
   if (teachers.first)
     for (int k = static_cast<int>(threadIdx.x); k < K; k += kDinoThreads)
       loss += static_cast<double>(teachers.at(k)) *
-              (log_sum - static_cast<double>(static_cast<M>(logits[k]) * inverse));
+              (log_sum - static_cast<double>((static_cast<M>(logits[k]) - highest) * inverse));
   loss = block_sum<kDinoThreads>(loss, static_cast<double*>(sums));
   if (threadIdx.x != 0) return;
   losses[row] = static_cast<M>(scale * loss);
-  log_sum_exp[row] = static_cast<M>(log_sum);
+  rows[2 * row] = highest;
+  rows[2 * row + 1] = static_cast<M>(1 / sum);
 }
 
 template <class T>
 __global__ void __launch_bounds__(kDinoThreads)
     dino_backward_kernel(int B, int K, ViewPairs pairs, const T* __restrict__ student,
                          const double* __restrict__ temperature,
-                         const Master<T>* __restrict__ teacher,
-                         const Master<T>* __restrict__ log_sum_exp, double scale, T* dstudent,
-                         bool accumulate) {
+                         const Master<T>* __restrict__ teacher, const Master<T>* __restrict__ rows,
+                         double scale, T* dstudent, bool accumulate) {
   using M = Master<T>;
   const int64_t row = blockIdx.x;
-  const DinoTeachers<M> teachers(pairs, teacher, B, K, row);
+  const DinoTeachers<M> teachers(pairs, teacher, B, K, static_cast<int>(blockIdx.x));
   const M inverse = static_cast<M>(1 / *temperature), factor = static_cast<M>(scale / *temperature);
-  const M log_sum = log_sum_exp[row];
-  const M mass = static_cast<M>((teachers.first ? 1 : 0) + (teachers.second ? 1 : 0));
+  const M highest = rows[2 * row];
+  const M mass =
+      static_cast<M>((teachers.first ? 1 : 0) + (teachers.second ? 1 : 0)) * rows[2 * row + 1];
   const T* const logits = student + row * K;
   T* const to = dstudent + row * K;
   for (int k = static_cast<int>(threadIdx.x); k < K; k += kDinoThreads) {
-    const M q = std::exp(static_cast<M>(logits[k]) * inverse - log_sum);
-    const M g = factor * (mass * q - (teachers.first ? teachers.at(k) : M(0)));
+    const M q = mass * std::exp((static_cast<M>(logits[k]) - highest) * inverse);
+    const M g = factor * (q - (teachers.first ? teachers.at(k) : M(0)));
     to[k] = T(accumulate ? static_cast<M>(to[k]) + g : g);
   }
 }

@@ -32,22 +32,22 @@ struct DinoLoss {
   const Master<T>* teacher = nullptr;   // (teachers * B, K): P
   double scale = 1;
 };
-// losses, log_sum_exp (of S / temperature, for backward): (views * B). A view without a teacher has
-// loss 0. Sums in double.
+// losses (views * B); rows (views * B, 2), for backward: the largest logit of S, and 1 / sum of
+// exponentials behind it (with these two, q keeps the digits that a log-sum-exp of size ln K would
+// cost). A view without a teacher has loss 0. Sums in double.
 template <class T>
-void dino_forward(const DinoLoss<T>& args, Master<T>* losses, Master<T>* log_sum_exp);
+void dino_forward(const DinoLoss<T>& args, Master<T>* losses, Master<T>* rows);
 template <class T>
-void dino_backward(const DinoLoss<T>& args, const Master<T>* log_sum_exp, double weight,
-                   T* dstudent, GradMode mode);
+void dino_backward(const DinoLoss<T>& args, const Master<T>* rows, double weight, T* dstudent,
+                   GradMode mode);
 
 // The same on the stream's device.
 template <class M>
 void softmax_rows(Stream stream, int rows, int K, const M* x, M* y);
 template <class T>
-void dino_forward(Stream stream, const DinoLoss<T>& args, Master<T>* losses,
-                  Master<T>* log_sum_exp);
+void dino_forward(Stream stream, const DinoLoss<T>& args, Master<T>* losses, Master<T>* rows);
 template <class T>
-void dino_backward(Stream stream, const DinoLoss<T>& args, const Master<T>* log_sum_exp,
-                   double weight, T* dstudent, GradMode mode);
+void dino_backward(Stream stream, const DinoLoss<T>& args, const Master<T>* rows, double weight,
+                   T* dstudent, GradMode mode);
 
 }  // namespace mono

@@ -42,44 +42,45 @@ void softmax_rows(int rows, int K, const M* x, M* y) {
 }
 
 template <class T>
-void dino_forward(const DinoLoss<T>& args, Master<T>* losses, Master<T>* log_sum_exp) {
+void dino_forward(const DinoLoss<T>& args, Master<T>* losses, Master<T>* rows) {
   using M = Master<T>;
   args.pairs.check("dino_forward");
   parallel_for(int64_t{args.pairs.views} * args.B, [&](int64_t r, int) {
     const M inverse = static_cast<M>(1 / *args.temperature);
-    const auto logit = [&](int k) {
-      return static_cast<M>(args.student[r * args.K + k]) * inverse;
-    };
+    const auto logit = [&](int k) { return static_cast<M>(args.student[r * args.K + k]); };
     M highest = logit(0);
     for (int k = 1; k < args.K; ++k)
       if (logit(k) > highest) highest = logit(k);
-    double sum = 0;
-    for (int k = 0; k < args.K; ++k) sum += static_cast<double>(std::exp(logit(k) - highest));
-    const double log_sum = static_cast<double>(highest) + std::log(sum);
+    double sum = 0;  // a logit that is not finite makes it NaN, and the loss with it
+    for (int k = 0; k < args.K; ++k)
+      sum += static_cast<double>(std::exp((logit(k) - highest) * inverse));
+    const double log_sum = std::log(sum);
     const Teachers<T> teachers(args, r);
     double loss = 0;
     if (teachers.count)
       for (int k = 0; k < args.K; ++k)
-        loss += static_cast<double>(teachers.at(k)) * (log_sum - static_cast<double>(logit(k)));
+        loss += static_cast<double>(teachers.at(k)) *
+                (log_sum - static_cast<double>((logit(k) - highest) * inverse));
     losses[r] = static_cast<M>(args.scale * loss);
-    log_sum_exp[r] = static_cast<M>(log_sum);
+    rows[2 * r] = highest;
+    rows[2 * r + 1] = static_cast<M>(1 / sum);
   });
 }
 
 template <class T>
-void dino_backward(const DinoLoss<T>& args, const Master<T>* log_sum_exp, double weight,
-                   T* dstudent, GradMode mode) {
+void dino_backward(const DinoLoss<T>& args, const Master<T>* rows, double weight, T* dstudent,
+                   GradMode mode) {
   using M = Master<T>;
   if (mode == GradMode::ignore) return;
   parallel_for(int64_t{args.pairs.views} * args.B, [&](int64_t r, int) {
     const M inverse = static_cast<M>(1 / *args.temperature);
     const M factor = static_cast<M>(weight * args.scale / *args.temperature);
     const Teachers<T> teachers(args, r);
-    const M mass = static_cast<M>(teachers.count);
+    const M highest = rows[2 * r], mass = static_cast<M>(teachers.count) * rows[2 * r + 1];
     T* const to = dstudent + r * args.K;
     for (int k = 0; k < args.K; ++k) {
-      const M q = std::exp(static_cast<M>(args.student[r * args.K + k]) * inverse - log_sum_exp[r]);
-      const M g = factor * (mass * q - teachers.at(k));
+      const M logit = static_cast<M>(args.student[r * args.K + k]);
+      const M g = factor * (mass * std::exp((logit - highest) * inverse) - teachers.at(k));
       to[k] = T(mode == GradMode::accumulate ? static_cast<M>(to[k]) + g : g);
     }
   });

@@ -128,7 +128,7 @@ ViewPairs view_pairs(int views, bool only_cross_domain) {
   for (int v = 0; v < views; ++v)
     for (int i = 0; i < pairs.teachers; ++i) {
       const bool other = only_cross_domain ? image_of(v) != i : v != i;
-      if (other) pairs.of_view[v] = static_cast<uint8_t>(pairs.of_view[v] | 1 << i);
+      if (other) pairs.add(i, v);
     }
   return pairs;
 }
@@ -143,7 +143,7 @@ Tensor dino_losses(const Variable& student, const Tensor& centred, const ViewPai
   const DType master = master_of(s.dtype());
   const Tensor probabilities = Tensor::empty(centred.shape(), master, s.device());
   const Tensor losses = Tensor::empty({rows}, master, s.device());
-  const Tensor log_sum_exp = Tensor::empty({rows}, master, s.device());
+  const Tensor softmax = Tensor::empty({rows, 2}, master, s.device());
   // Each row's terms, so that the mean over rows is the mean over terms.
   const double scale =
       double(pairs.views) / pairs.terms() / (options.divide_by_log_k ? std::log(double(K)) : 1.0);
@@ -164,9 +164,9 @@ Tensor dino_losses(const Variable& student, const Tensor& centred, const ViewPai
     softmax_rows<M>(s.stream(), centred.shape()[0], K, centred.data<M>(), probabilities.data<M>());
     dino_forward<T>(s.stream(),
                     arguments.template operator()<T>(s, probabilities, student_temperature),
-                    losses.data<M>(), log_sum_exp.data<M>());
+                    losses.data<M>(), softmax.data<M>());
   });
-  record_loss("dino", student, {s, probabilities, student_temperature, log_sum_exp}, context,
+  record_loss("dino", student, {s, probabilities, student_temperature, softmax}, context,
               [arguments, weight, rows]<class T>(Backward& b, const Backward::Target& dx) {
                 dino_backward<T>(
                     dx.tensor.stream(),
@@ -235,7 +235,7 @@ Tensor byol_barlow_losses(const Variable& prediction, const Tensor& target,
   const int B = rows_of_views("BYOL's Barlow loss", p, target), C = p.shape()[1];
   ViewPairs pairs;
   pairs.teachers = pairs.views = 1;
-  pairs.of_view[0] = 1;
+  pairs.add(0, 0);
   BarlowProblem problem = barlow_problem(options, B, C, pairs);
   problem.groups = 2;
   // The target's views swapped, so that rows face each other.
