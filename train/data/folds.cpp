@@ -74,26 +74,25 @@ void draw_controls(const Dataset& dataset, const FoldOptions& options, std::vect
   std::erase_if(train, [&](int i) { return dropped.contains(i); });
 }
 
-std::vector<int> subset_of(const Dataset& dataset, TrainSubset subset,
-                           const std::vector<int>& train) {
+std::vector<int> subset_of(const Dataset& dataset, Subset subset, const std::vector<int>& train) {
   std::vector<int> kept;
   std::set<std::tuple<int, int, int>> met;  // class, experiment, plate
   for (const int i : train) {
     const Site& s = dataset.sites[static_cast<size_t>(i)];
     const bool control = s.is_control();
     switch (subset) {
-      case TrainSubset::all:
+      case Subset::all:
         break;
-      case TrainSubset::controls:
+      case Subset::controls:
         if (!control) continue;
         break;
-      case TrainSubset::treatments:
+      case Subset::treatments:
         if (control) continue;
         break;
-      case TrainSubset::half_sites:
+      case Subset::half_sites:
         if (!control && met.emplace(s.sirna_id, s.experiment, s.plate).second) continue;
         break;
-      case TrainSubset::half_treatments:
+      case Subset::half_treatments:
         if (!control && s.sirna_id % 2 == 0) continue;
         break;
     }
@@ -104,17 +103,17 @@ std::vector<int> subset_of(const Dataset& dataset, TrainSubset subset,
 
 }  // namespace
 
-const char* name_of(TrainSubset subset) {
+const char* name_of(Subset subset) {
   switch (subset) {
-    case TrainSubset::all:
+    case Subset::all:
       return "all";
-    case TrainSubset::controls:
+    case Subset::controls:
       return "controls";
-    case TrainSubset::treatments:
+    case Subset::treatments:
       return "treatments";
-    case TrainSubset::half_sites:
+    case Subset::half_sites:
       return "half-sites";
-    case TrainSubset::half_treatments:
+    case Subset::half_treatments:
       return "half-treatments";
   }
   return "?";

@@ -6,30 +6,26 @@
 // Fold 1 of RxRx1 trains on its official training experiments.
 // CPG0004: replicate r of a plate map is one of its five plates; fold f = 1..5 trains on replicates
 // {f, f+1, f+2}, validates on f+3 and tests on f+4, counted modulo 5.
-// Source: "Metadata-guided Consistency Learning for High Content Images" (MIDL 2023), and its code.
+// Subset (train/recipe.h) is Table 2b's: controls I, treatments II, and for III half_sites (as run:
+// without the first image of each treatment on each plate) or half_treatments (as written: odd
+// class ids), both with all controls. The k-NN bank stays the whole training part. Source:
+// "Metadata-guided Consistency Learning for High Content Images" (MIDL 2023), and its code.
 #pragma once
 
 #include "train/data/dataset.h"
 #include "train/data/split.h"
+#include "train/recipe.h"
 
 #include <cstdint>
 #include <string>
 
 namespace mono {
 
-// Table 2b: on what part of the training images to train. The k-NN bank is the whole of it.
-enum class TrainSubset {
-  all,
-  controls,        // I: no treatment
-  treatments,      // II: no control
-  half_sites,      // III as run: without the first image of each treatment on each plate
-  half_treatments  // III as written: every other treatment (odd class ids), and the controls
-};
-const char* name_of(TrainSubset subset);
+const char* name_of(Subset subset);
 
 struct FoldOptions {
   int fold = 1;
-  TrainSubset subset = TrainSubset::all;
+  Subset subset = Subset::all;
   std::string cell_type = "HUVEC";  // of RxRx1; CPG0004 has one
   int control_fields = 2000;        // CPG0004: at most so many DMSO fields train; 0: all
   uint64_t seed = 0;                // of the draw of those

@@ -18,7 +18,7 @@ namespace {
 
 using test::TempDir;
 
-FoldOptions fold(int number, TrainSubset subset = TrainSubset::all) {
+FoldOptions fold(int number, Subset subset = Subset::all) {
   FoldOptions o;
   o.fold = number;
   o.subset = subset;
@@ -70,11 +70,11 @@ TEST(Folds, HuvecFoldsHaveThePublishedImages) {
 TEST(Folds, Table2bSubsetsHaveThePublishedImages) {
   const Dataset& d = rxrx1();
   if (d.sites.empty()) GTEST_SKIP() << "../shared/data is not at hand";
-  for (const auto& [subset, images] : {std::pair(TrainSubset::all, 39342u),
-                                       {TrainSubset::controls, 3966u},
-                                       {TrainSubset::treatments, 35376u},
-                                       {TrainSubset::half_sites, 21654u},
-                                       {TrainSubset::half_treatments, 21664u}}) {
+  for (const auto& [subset, images] : {std::pair(Subset::all, 39342u),
+                                       {Subset::controls, 3966u},
+                                       {Subset::treatments, 35376u},
+                                       {Subset::half_sites, 21654u},
+                                       {Subset::half_treatments, 21664u}}) {
     const Split split = make_folds(d, fold(1, subset));
     EXPECT_EQ(split.train.size(), images) << name_of(subset);
     EXPECT_EQ(split.bank.size(), 39342u) << name_of(subset);
@@ -181,11 +181,11 @@ TEST(Folds, ControlsOfCpg0004AreDrawnFromTheTrainingPartOnly) {
   EXPECT_NE(make_folds(d, options).train, split.train);
   options.control_fields = 0;
   EXPECT_EQ(controls(make_folds(d, options).train), 12);
-  options.subset = TrainSubset::controls;
+  options.subset = Subset::controls;
   EXPECT_EQ(make_folds(d, options).train.size(), 12u);
-  options.subset = TrainSubset::half_treatments;  // CPD-1 and CPD-3
+  options.subset = Subset::half_treatments;  // CPD-1 and CPD-3
   EXPECT_EQ(make_folds(d, options).train.size(), 12u + 12);
-  options.subset = TrainSubset::half_sites;
+  options.subset = Subset::half_sites;
   EXPECT_EQ(make_folds(d, options).train.size(), 12u + 9);
 }
 
