@@ -160,6 +160,11 @@ void bind_evaluate(CLI::App& command, EvaluateOptions& options) {
 void bind_embed(CLI::App& command, EmbedOptions& options) {
   bind_run(command, options);
   command.add_option("--out", options.out, "receives embeddings.npy and metadata.csv")->required();
+  command
+      .add_option("--parts", options.parts,
+                  "train,validation,test: which images; test images without it")
+      ->delimiter(',')
+      ->allow_extra_args(false);
 }
 
 void bind_reproduce(CLI::App& command, ReproduceOptions& options) {

@@ -44,9 +44,11 @@ int run_evaluate(const EvaluateOptions& options);
 
 struct EmbedOptions {
   std::filesystem::path run;
-  std::filesystem::path out;   // receives embeddings.npy and metadata.csv
-  std::string split;           // as in EvaluateOptions
-  std::string statistics;      // as in EvaluateOptions
+  std::filesystem::path out;  // receives embeddings.npy and metadata.csv
+  std::vector<std::string>
+      parts;               // train, validation, test; empty: the images that figures are made of
+  std::string split;       // as in EvaluateOptions
+  std::string statistics;  // as in EvaluateOptions
   std::filesystem::path data;  // empty: where the run was trained
   std::filesystem::path cache;
   ComputeOptions compute;

@@ -1,9 +1,9 @@
 // An embedding of images: a row of numbers for each and what is known about it. From files
 // (embeddings.npy with metadata.csv, ours or anybody's) or from memory.
 //
-// Columns of metadata.csv are found by name; for each of the fields below the first column that the
-// table has, of those listed in kEmbeddingColumns, unless a name is given. A field without a column
-// is empty, and evaluations that need it are left out.
+// Columns of metadata.csv are found by name: for each of the fields below the first that the table
+// has of those known (embedding_set.cpp lists them: ours, RxRx1's, cytomining's), unless a name is
+// given. A field without a column is empty, and evaluations that need it are left out.
 #pragma once
 
 #include <cstdint>
@@ -33,10 +33,11 @@ const char* name_of(Part part);
 
 struct EmbeddingSet {
   Features features;
-  std::vector<std::string> ids;  // names of rows for messages; may be empty
-  Coding label;                  // what is classified: treatments and controls
-  Coding domain;                 // the batch: experiment, or plate
-  Coding plate, well, moa, compound;
+  std::vector<std::string> ids;     // names of rows for messages; may be empty
+  Coding label;                     // what is classified: treatments and controls
+  Coding domain;                    // the batch: experiment, or plate
+  Coding plate, well;               // named with their batch: plates are numbered anew in each
+  Coding moa, compound;             // moa: -1 also where the table says unknown
   std::string well_type_column;     // empty: none
   std::vector<WellType> well_type;  // (rows) or empty
   std::string part_column;

@@ -7,8 +7,9 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
-#include "nn/functional/convolution.h"
 #include "nn/functional/cross_entropy.h"
+#include "nn/functional/linear.h"
+
 #include "nn/optim/sgd.h"
 
 namespace mono {
