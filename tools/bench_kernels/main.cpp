@@ -16,7 +16,7 @@ constexpr const char* kHelp =
     R"(bench_kernels: times the kernels at the models' problem sizes
 
   --device NAME    cpu, cuda or emulated; default: cuda where this build finds a GPU, else cpu
-  --op A,B         conv2d, matmul, batch_norm, pool, elementwise, sgd; default: all
+  --op A,B         conv2d, matmul, batch_norm, pool, elementwise, sgd, adamw, crop_views; default: all
   --variant NAME   one variant (also the definitions, which are slow)
   --pass NAME      fprop, dgrad, wgrad, ...
   --dtype NAME     f32 or bf16

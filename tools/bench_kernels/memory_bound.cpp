@@ -10,6 +10,7 @@
 
 #include "kernels/adamw/adamw.h"
 #include "kernels/batch_norm/batch_norm.h"
+#include "kernels/crop_views/crop_views.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/ema/ema.h"
 #include "kernels/pool/pool.h"
@@ -268,6 +269,79 @@ class AdamW {
   Array<double> factor_;
 };
 
+// Crops of CDCL: 240 pixels of 256 to 224, 160 of 256 to 112, three views an image; every element
+// of the dihedral group.
+template <class T, bool kLocal>
+class CropViews {
+ public:
+  static constexpr const char* kOp = "crop_views";
+  static std::vector<std::string> passes() { return {kLocal ? "local" : "global"}; }
+  static int box(const Shape& s) {
+    return std::max(1, s.side * (kLocal ? 10 : 15) / (kLocal ? 7 : 14));
+  }
+  static double bytes(const std::string&, const Shape& s) {
+    return double(s.N) * s.C * box(s) * box(s) + double(s.elements()) * sizeof(T);
+  }
+
+  CropViews(Stream stream, const Shape& s)
+      : stream_(stream),
+        p_{.N = (s.N + 2) / 3,
+           .C = s.C,
+           .H = std::max(1, s.side * (kLocal ? 16 : 8) / 7),
+           .W = p_.H,
+           .M = s.N,
+           .P = s.side,
+           .ldy = stream.on_gpu() ? (s.C + 7) / 8 * 8 : s.C},  // what nn/ gives it
+        planes_(stream, int64_t{p_.N} * p_.C * p_.H * p_.W),
+        views_(stream, static_cast<int64_t>(p_.M) * static_cast<int64_t>(sizeof(CropView))),
+        gain_(normal<float>(stream, p_.M * p_.C, 1, 1, 0.1)),
+        shift_(normal<float>(stream, p_.M * p_.C, 2, 0, 0.1)),
+        mean_(normal<float>(stream, p_.N * p_.C, 3, 0.1, 0.01)),
+        inv_std_(normal<float>(stream, p_.N * p_.C, 4, 20, 2)),
+        out_(constant<T>(stream, int64_t{p_.M} * p_.P * p_.P * p_.ldy, 0)),
+        workspace_(stream, static_cast<int64_t>(
+                               crop_views_workspace_bytes(stream.device, p_, kDTypeOf<T>))) {
+    std::vector<uint8_t> pixels(65521);  // a prime: no two rows are alike
+    for (size_t i = 0; i < pixels.size(); ++i) pixels[i] = static_cast<uint8_t>(i * i * 31 + i);
+    planes_.set(pixels);
+    std::vector<CropView> views;
+    for (int m = 0; m < p_.M; ++m)
+      views.push_back({.image = m % p_.N,
+                       .y = m % (p_.H - box(s) + 1),
+                       .x = m * 7 % (p_.W - box(s) + 1),
+                       .h = box(s),
+                       .w = box(s),
+                       .dihedral = m % 8});
+    views_.set({reinterpret_cast<const std::byte*>(views.data()), views.size() * sizeof(CropView)});
+  }
+  void run(const std::string&) const {
+    crop_views<T>(stream_, p_, planes_.data(), reinterpret_cast<const CropView*>(views_.data()),
+                  gain_.data(), shift_.data(), mean_.data(), inv_std_.data(), out_.data(),
+                  workspace_.bytes());
+  }
+  std::vector<double> result(const std::string&) const {
+    const std::vector<T> all = out_.host();
+    std::vector<double> out;
+    for (size_t i = 0; i < all.size(); ++i)
+      if (static_cast<int>(i % static_cast<size_t>(p_.ldy)) < p_.C)
+        out.push_back(static_cast<double>(static_cast<Master<T>>(all[i])));
+    return out;
+  }
+
+ private:
+  Stream stream_;
+  CropViewsProblem p_;
+  Array<uint8_t> planes_;
+  Array<std::byte> views_;
+  Array<float> gain_, shift_, mean_, inv_std_;
+  Array<T> out_;
+  Array<std::byte> workspace_;
+};
+template <class T>
+using GlobalViews = CropViews<T, false>;
+template <class T>
+using LocalViews = CropViews<T, true>;
+
 template <template <class> class Operation, class T>
 void bench_one(Session& session, const char* name, const Shape& shape) {
   if (!session.wants(Operation<T>::kOp)) return;
@@ -312,9 +386,13 @@ void bench_memory_bound(Session& session) {
       {"resnet50/layer1", {N, 56, 256}}};
   const Case parameters{"densenet161/parameters", {1, 1, 28'000'000}};
   const Case deit{"deit_small/parameters", {1, 1, 22'000'000}};
+  // A step of CDCL on 92 pairs has 184 and 552 views.
+  const int pairs = session.options().device == Device::cuda ? 92 : 8;
+  const Case global{"cdcl/global", {2 * pairs, 224, 6}}, local{"cdcl/local", {6 * pairs, 112, 6}};
   if (session.options().list) {
     for (const Case& c : images) fmt::print("batch_norm, pool, elementwise {}\n", c.name);
-    fmt::print("sgd {}\nadamw {}\n", parameters.name, deit.name);
+    fmt::print("sgd {}\nadamw {}\ncrop_views {}\ncrop_views {}\n", parameters.name, deit.name,
+               global.name, local.name);
     return;
   }
   for (const Case& c : images) {
@@ -327,6 +405,10 @@ void bench_memory_bound(Session& session) {
   }
   bench_one<Sgd, float>(session, parameters.name, parameters.shape);
   bench_one<AdamW, float>(session, deit.name, deit.shape);
+  bench_one<GlobalViews, float>(session, global.name, global.shape);
+  bench_one<GlobalViews, bf16>(session, global.name, global.shape);
+  bench_one<LocalViews, float>(session, local.name, local.shape);
+  bench_one<LocalViews, bf16>(session, local.name, local.shape);
 }
 
 }  // namespace mono::bench
