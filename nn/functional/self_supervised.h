@@ -45,8 +45,8 @@ Tensor barlow_losses(const Variable& student, const Tensor& centred, const ViewP
 // leaves a loss out: (1, 0) is SSL-DINO's, (0, 1) SSL-DINO-BL's.
 struct ConsistencyOptions {
   double dino_weight = 0.25, barlow_weight = 0.75;
-  DinoOptions dino;
-  BarlowOptions barlow;
+  DinoOptions dino = {};
+  BarlowOptions barlow = {};
 };
 struct ConsistencyLosses {
   Tensor dino, barlow;  // without their weights; undefined: left out

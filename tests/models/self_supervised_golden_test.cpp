@@ -5,6 +5,7 @@
 
 #include <numeric>
 
+#include "models/self_supervised_heads.h"
 #include "nn/domain/domain_centring.h"
 #include "nn/functional/self_supervised.h"
 #include "tests/models/formula.h"
@@ -39,11 +40,12 @@ Tensor scalar(double value) {
   return t;
 }
 
-// Largest |got - want| over the largest |want|: 1e-10 in f64; in f32 `single`.
+// Largest |got - want| over the largest |want|: 1e-10 in f64; in f32 `single`. (A bias before a
+// batch norm has gradient zero, up to rounding.)
 void expect_golden(const std::string& name, const Tensor& got, double single = 2e-5) {
   const std::vector<double> want = golden().values<double>(name), values = test::as_doubles(got);
   ASSERT_EQ(values.size(), want.size()) << name;
-  double worst = 0, largest = 0;
+  double worst = 0, largest = 0.01;
   for (size_t i = 0; i < want.size(); ++i) {
     const double e = std::abs(values[i] - want[i]);
     worst = std::isnan(e) ? INFINITY : std::max(worst, e);
@@ -137,6 +139,73 @@ TEST_P(SelfSupervisedGolden, ByolAndByolBarlow) {
     expect_golden(name, mean_of(losses));
     tape.backward();
     expect_golden(name + ".grad", prediction.grad());
+  }
+}
+
+// Output and gradients of a head on two views of five images, each with statistics of its own.
+template <class Head, class... Config>
+void expect_head(const std::string& name, DType dtype, const Config&... config) {
+  ParameterArena arena;
+  NormLayers norms;
+  const Head head(ModelBuilder{arena, norms, name + "."}, kWidth, config...);
+  arena.allocate(dtype);
+  for (const Parameter& p : arena.parameters()) {
+    const NamedTensor theirs = to_pytorch(arena, arena.weights(), p, p.name);
+    test::assign(theirs.values, test::formula_values(p.name, theirs.shape));
+    from_pytorch(arena, arena.weights(), p, theirs.values);
+  }
+  const std::vector<int> offsets = {0, kPairs, 2 * kPairs};
+  Tape tape;
+  const ForwardContext context{&tape, {2, offsets.data()}, {}};
+  const Variable x(formula_tensor("x", {2 * kPairs, kWidth}, dtype), true);
+  const Variable y = head.forward(x, context);
+  expect_golden(name + ".y", y.value());
+  y.seed_grad(formula_tensor(name + ".dy", y.shape(), dtype));
+  const Tensor gradients = arena.new_array();
+  arena.begin_gradients(gradients);
+  tape.backward();
+  arena.finish_gradients();
+  expect_golden(name + ".grad.x", x.grad());
+  for (const Parameter& p : arena.parameters())
+    expect_golden(name + ".grad." + p.name.substr(name.size() + 1), arena.view(gradients, p), 1e-4);
+}
+
+TEST_P(SelfSupervisedGolden, Heads) {
+  expect_head<DinoHead>(
+      "dino_head", GetParam(),
+      DinoHeadConfig{.hidden = 16, .bottleneck = 8, .outputs = kOutputs, .train_g = true});
+  expect_head<ByolProjector>("projector", GetParam(),
+                             ByolConfig{.hidden = 16, .outputs = 8, .output_norm = true});
+  expect_head<ByolMlp>("predictor", GetParam(), ByolConfig{.hidden = 16, .outputs = 8});
+}
+
+TEST(SelfSupervisedHeads, TheNormOfDinosLastLayerIsFrozenUnlessAskedFor) {
+  for (const bool train_g : {false, true}) {
+    ParameterArena arena;
+    NormLayers norms;
+    const DinoHead head(ModelBuilder{arena, norms, "head."}, kWidth,
+                        {.hidden = 16, .bottleneck = 8, .outputs = kOutputs, .train_g = train_g});
+    arena.allocate(DType::f64);
+    arena.initialise(3);
+    EXPECT_THAT(test::as_doubles(arena.view(arena.weights(), head.weight_g())), testing::Each(1.0));
+    EXPECT_EQ(head.weight_g().is_norm_or_bias, !train_g);
+    Tape tape;
+    ForwardContext context;
+    context.tape = &tape;
+    const Variable y =
+        head.forward(Variable(formula_tensor("x", {2 * kPairs, kWidth}, DType::f64)), context);
+    for (const double cosine : test::as_doubles(y.value())) EXPECT_LE(std::abs(cosine), 1 + 1e-12);
+    y.seed_grad(formula_tensor("dy", y.shape(), DType::f64));
+    const Tensor gradients = arena.new_array();
+    arena.begin_gradients(gradients);
+    tape.backward();
+    arena.finish_gradients();
+    for (const Parameter& p : arena.parameters()) {
+      double largest = 0;
+      for (const double g : test::as_doubles(arena.view(gradients, p)))
+        largest = std::max(largest, std::abs(g));
+      EXPECT_EQ(largest > 0, train_g || &p != &head.weight_g()) << p.name;
+    }
   }
 }
 
