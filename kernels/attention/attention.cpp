@@ -22,6 +22,10 @@ std::string_view name_of(AttentionVariant variant) {
       return "amx";
     case AttentionVariant::naive:
       return "naive";
+    case AttentionVariant::flash:
+      return "flash";
+    case AttentionVariant::flash_mma:
+      return "flash_mma";
   }
   return "?";
 }
@@ -67,23 +71,26 @@ void attention_check_call(Device device, AttentionVariant variant, const Attenti
 
 bool attention_supports(Device device, AttentionVariant variant, const AttentionProblem& problem,
                         DType dtype) {
-  attention_checked(problem);
+  const AttentionProblem p = attention_checked(problem);
   if (device != (is_of_gpu(variant) ? kGpu : Device::cpu)) return false;
   switch (variant) {
     case AttentionVariant::reference:
     case AttentionVariant::naive:
       return true;
     case AttentionVariant::blocked:
+    case AttentionVariant::flash:
       return dtype != DType::f64;
     case AttentionVariant::amx:
       return dtype == DType::bf16 && cpu_isa() >= CpuIsa::amx;
+    case AttentionVariant::flash_mma:  // rows of whole 16 bytes
+      return dtype == DType::bf16 && p.ld_qkv % 8 == 0 && p.ld_out % 8 == 0;
   }
   return false;
 }
 
 AttentionVariant attention_choose(Device device, const AttentionProblem& problem, DType dtype) {
   using enum AttentionVariant;
-  for (const AttentionVariant variant : {amx, blocked})
+  for (const AttentionVariant variant : {amx, blocked, flash_mma, flash})
     if (attention_supports(device, variant, problem, dtype)) return variant;
   return device == Device::cpu ? reference : naive;
 }

@@ -51,6 +51,8 @@ enum class AttentionVariant {
   blocked,    // CPU: blocks of rows, vectors; f32, and bf16 widened to float
   amx,        // CPU: blocks of rows on AMX tiles; bf16
   naive,      // GPU: a warp per row, any type: the definition
+  flash,      // GPU: tiles in shared memory, running softmax, fused multiply-adds; f32 and bf16
+  flash_mma,  // GPU: the same on tensor cores, with asynchronous copies; bf16
 };
 std::string_view name_of(AttentionVariant variant);
 // Whether `device` can run `variant` in this build and on this CPU for the problem and type.

@@ -31,6 +31,16 @@ struct MmaM16N8K16 {
   }
 };
 
+// Two values rounded to bf16, `low` in the low half: a register of A or B.
+MONO_HOST_DEVICE inline uint32_t bf16_pair(float low, float high) {
+#ifdef __CUDA_ARCH__
+  const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);  // one instruction
+  return uint32_t{__bfloat16_as_ushort(pair.x)} | uint32_t{__bfloat16_as_ushort(pair.y)} << 16;
+#else
+  return uint32_t{bf16(low).bits} | uint32_t{bf16(high).bits} << 16;
+#endif
+}
+
 // Memory of a 16-byte row as ldmatrix reads it; the 8x8 matrix j of x4 comes from the addresses of
 // lanes [8j, 8j + 8).
 

@@ -21,7 +21,8 @@ inline const std::vector<AttentionProblem> kAttentionCases = {
     {.N = 1, .T = 31, .heads = 1, .head_dim = 40, .ld_qkv = 128, .ld_out = 48},
     {.N = 1, .T = 50, .heads = 1, .head_dim = 64, .ld_qkv = 200, .ld_out = 72},
     {.N = 1, .T = 37, .heads = 1, .head_dim = 128},
-    {.N = 1, .T = 70, .heads = 1, .head_dim = 72},
+    {.N = 1, .T = 66, .heads = 1, .head_dim = 72},
+    {.N = 1, .T = 131, .heads = 1, .head_dim = 16},
     {.N = 1, .T = 65, .heads = 1, .head_dim = 24, .ld_qkv = 74, .ld_out = 25},
 };
 
