@@ -16,9 +16,9 @@ constexpr const char* kHelp =
     R"(bench_kernels: times the kernels at the models' problem sizes
 
   --device NAME    cpu, cuda or emulated; default: cuda where this build finds a GPU, else cpu
-  --op A,B         conv2d, matmul, batch_norm, pool, elementwise, sgd, adamw, crop_views; default: all
+  --op A,B         conv2d, matmul, attention, batch_norm, pool, elementwise, sgd, adamw, crop_views; default: all
   --variant NAME   one variant (also the definitions, which are slow)
-  --pass NAME      fprop, dgrad, wgrad, ...
+  --pass NAME      fprop, dgrad, wgrad, forward, backward, ...
   --dtype NAME     f32 or bf16
   --model NAME     densenet161 or resnet50; with --size and --batch for other images
   --only TEXT      cases whose name contains it
@@ -126,6 +126,7 @@ int run(int argc, char** argv) {
   if (!options.list) session.measure_peaks();
   if (session.wants("conv2d")) bench_conv2d(session);
   if (session.wants("matmul")) bench_matmul(session);
+  if (session.wants("attention")) bench_attention(session);
   bench_memory_bound(session);
   if (options.list) return 0;
   if (session.rows().empty())
