@@ -20,14 +20,18 @@ void read_site(const RunSetup& setup, int site, const Tensor& planes, int image)
   setup.images->read(site, setup.channels, planes.data<uint8_t>() + image * bytes);
 }
 
-// Appends what a site's planes are normalised with, in units of pixels / 255.
-void add_scale(const RunSetup& setup, int site, std::vector<float>& mean,
-               std::vector<float>& inv_std) {
-  for (const int channel : setup.channels) {
-    const MeanStd& of = setup.normalisation.of(site, channel);
-    mean.push_back(static_cast<float>(of.mean / 255));
-    inv_std.push_back(static_cast<float>(1 / (of.std / 255 + 1e-8)));
-  }
+// What the sites' planes are normalised with, in units of pixels / 255.
+struct Scales {
+  std::vector<float> mean, inv_std;  // (sites, channels)
+};
+Scales scales_of(const RunSetup& setup, std::span<const int> sites) {
+  const size_t channels = setup.channels.size();
+  Scales scales{std::vector<float>(sites.size() * channels),
+                std::vector<float>(sites.size() * channels)};
+  for (size_t n = 0; n < sites.size(); ++n)
+    setup.normalisation.of(sites[n], setup.channels, scales.mean.data() + n * channels,
+                           scales.inv_std.data() + n * channels);
+  return scales;
 }
 
 void check_normalisation(const RunSetup& setup) {
@@ -97,10 +101,11 @@ ViewLoader::Pairs ViewLoader::load(int64_t step) {
   std::vector<int> sites = pairs.anchors;
   if (cross) sites.insert(sites.end(), pairs.partners.begin(), pairs.partners.end());
   pairs.planes = empty_planes(setup_, static_cast<int>(sites.size()));
-  for (size_t n = 0; n < sites.size(); ++n) {
+  for (size_t n = 0; n < sites.size(); ++n)
     read_site(setup_, sites[n], pairs.planes, static_cast<int>(n));
-    add_scale(setup_, sites[n], pairs.mean, pairs.inv_std);
-  }
+  Scales scales = scales_of(setup_, sites);
+  pairs.mean = std::move(scales.mean);
+  pairs.inv_std = std::move(scales.inv_std);
 
   const size_t channels = setup_.channels.size();
   const size_t views = image_of_view_.size() * pairs.anchors.size();
@@ -173,16 +178,15 @@ Tensor evaluation_views(const RunSetup& setup, std::span<const int> sites, int s
   parallel_for(static_cast<int64_t>(sites.size()), [&](int64_t n, int) {
     read_site(setup, sites[static_cast<size_t>(n)], planes, static_cast<int>(n));
   });
-  std::vector<float> mean, inv_std;
+  const Scales scales = scales_of(setup, sites);
   std::vector<CropView> views;
-  for (const int site : sites) {
-    add_scale(setup, site, mean, inv_std);
+  while (views.size() < sites.size())
     views.push_back(centre_view(static_cast<int>(views.size()), setup.images->height(),
                                 setup.images->width(), side));
-  }
-  const std::vector<float> gain(mean.size(), 1.0f), shift(mean.size(), 0.0f);
+  const std::vector<float> gain(scales.mean.size(), 1.0f), shift(scales.mean.size(), 0.0f);
   return cropped_views(planes.to(setup.device), views, {gain, shift},
-                       plane_scale(mean, inv_std, setup.device), side, setup.precision);
+                       plane_scale(scales.mean, scales.inv_std, setup.device), side,
+                       setup.precision);
 }
 
 }  // namespace mono

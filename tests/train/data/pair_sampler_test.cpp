@@ -7,6 +7,8 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "tests/train/data/test_screen.h"
+#include "train/data/folds.h"
 
 namespace mono {
 namespace {
@@ -176,6 +178,40 @@ TEST(PairSampler, BadInputIsRefused) {
   unlabelled.keys.label[5] = -1;
   EXPECT_THROW(unlabelled.sampler(), Error);
   EXPECT_EQ(unlabelled.sampler(PairRule::self).partner(1, 0, 5), 5);  // needs none
+}
+
+// Fold 1 trains on 16 experiments: a treatment has a well in each, with two images; a positive
+// control four.
+TEST(PairSampler, RxRx1HasTheCandidatesThatItsDesignGives) {
+  const auto table = test::real_data("metadata_reconstructed.csv");
+  if (table.empty()) GTEST_SKIP() << "../shared/data is not at hand";
+  test::TempDir dir;
+  std::filesystem::create_symlink(table, dir / "metadata.csv");
+  const Dataset dataset = open_dataset(dir.path());
+  FoldOptions fold;
+  fold.include_incomplete = true;
+  const Split split = make_folds(dataset, fold);
+  const PairSampler sampler(pair_keys(dataset, PairDomain::experiment), split.train,
+                            PairRule::other_domain);
+  std::map<WellType, std::map<int64_t, int>> images;  // by number of candidates
+  for (const int site : split.train)
+    ++images[dataset.sites[static_cast<size_t>(site)].well_type][sampler.candidates(site)];
+  const auto usual = [&](WellType type) {
+    return std::ranges::max_element(images[type], {}, [](const auto& e) { return e.second; })
+        ->first;
+  };
+  EXPECT_EQ(usual(WellType::treatment), 30);
+  EXPECT_EQ(images[WellType::treatment].rbegin()->first, 30);  // fewer where an image is missing
+  EXPECT_EQ(usual(WellType::positive_control), 120);
+  for (int epoch = 0; epoch < 3; ++epoch)
+    for (size_t i = 0; i < split.train.size(); i += 7) {
+      const Site& anchor = dataset.sites[static_cast<size_t>(split.train[i])];
+      const int at = sampler.partner(1, epoch, split.train[i]);
+      ASSERT_TRUE(std::ranges::binary_search(split.train, at));
+      const Site& partner = dataset.sites[static_cast<size_t>(at)];
+      ASSERT_EQ(partner.sirna_id, anchor.sirna_id);
+      ASSERT_NE(partner.experiment, anchor.experiment);
+    }
 }
 
 TEST(PairSampler, KeysAreTreatmentAndExperimentOrPlate) {
