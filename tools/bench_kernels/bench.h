@@ -95,6 +95,7 @@ double seconds_of(Stream stream, const std::function<void()>& run);
 void bench_conv2d(Session& session);
 void bench_matmul(Session& session);
 void bench_attention(Session& session);
+void bench_view_losses(Session& session);   // self-supervision
 void bench_memory_bound(Session& session);  // batch norm, pooling, elementwise, SGD
 
 // Replaces the generated rows of the device in kernels/conv2d/conv2d_choices.inc.
