@@ -1,14 +1,12 @@
 #include "train/evaluate/inference.h"
 
 #include <algorithm>
-#include <deque>
-#include <future>
 #include <map>
 
-#include "kernels/base/thread_pool.h"
 #include "nn/domain/adabn.h"
 #include "train/data/batch.h"
 #include "train/data/planes_upload.h"
+#include "train/data/read_ahead.h"
 #include "train/progress.h"
 
 namespace mono {
@@ -60,39 +58,14 @@ std::vector<Domain> plan_of(const RunSetup& setup, std::span<const int> sites,
   return plan;
 }
 
-// Reads the batches of a plan in order, a few of them ahead of the network.
-class ReadAhead {
- public:
-  ReadAhead(const RunSetup& setup, const std::vector<Domain>& plan)
-      : setup_(setup), depth_(static_cast<size_t>(setup.recipe.loader.workers)) {
-    for (const Domain& domain : plan) {
-      for (const auto& group : domain.groups) waiting_.push_back(&group);
-      for (const auto& batch : domain.batches) waiting_.push_back(&batch);
-    }
-  }
-
-  RawBatch next() {
-    while (!waiting_.empty() && reading_.size() < depth_ + 1) {
-      // With no workers the reading happens in get(), on this thread.
-      const auto policy = depth_ > 0 ? std::launch::async : std::launch::deferred;
-      reading_.push_back(std::async(policy, [this, sites = waiting_.front()] {
-        SerialRegion serial;  // the compute threads belong to the network
-        return read_batch(setup_, *sites);
-      }));
-      waiting_.pop_front();
-    }
-    MONO_CHECK(!reading_.empty(), "read beyond the plan");
-    RawBatch raw = reading_.front().get();
-    reading_.pop_front();
-    return raw;
-  }
-
- private:
-  const RunSetup& setup_;
-  const size_t depth_;
-  std::deque<const std::vector<int>*> waiting_;
-  std::deque<std::future<RawBatch>> reading_;
-};
+// The plan's batches in the order in which they are forwarded.
+std::vector<const std::vector<int>*> order_of(const std::vector<Domain>& plan) {
+  std::vector<const std::vector<int>*> order;
+  for (const Domain& domain : plan)
+    for (const Batches* batches : {&domain.groups, &domain.batches})
+      for (const auto& batch : *batches) order.push_back(&batch);
+  return order;
+}
 
 ModelOutput on_host(const ModelOutput& output) {
   const auto copy = [](const Variable& x) {
@@ -108,7 +81,10 @@ ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
                                     const char* task, const VisitOutputs& visit) {
   const std::vector<Domain> plan = plan_of(setup, sites, mode);
   const BatchHead head = batch_head_at(setup.recipe, 1);
-  ReadAhead reader(setup, plan);
+  const auto order = order_of(plan);
+  ReadAhead<RawBatch> reader(
+      0, static_cast<int64_t>(order.size()), setup.recipe.loader.workers,
+      [&](int64_t batch) { return read_batch(setup, *order[static_cast<size_t>(batch)]); });
   PlanesUpload upload(setup.device);
   const int64_t passes = mode == StatisticsMode::experiment ? 2 : 1;
   Progress progress(task, static_cast<int64_t>(sites.size()) * passes, "images");
