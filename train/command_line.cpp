@@ -207,6 +207,9 @@ void bind_data_check(CLI::App& command, CheckOptions& options) {
 void bind_data_stats(CLI::App& command, StatsOptions& options) {
   bind_data(command, options.data);
   command.add_flag("--json", options.json, "one JSON object on stdout");
+  command.add_option("--normalise", options.normalise,
+                     "also after CDCL's normalisation of the input: by negative-controls or "
+                     "all-images of each plate, or by constants");
 }
 
 void bind_data_montage(CLI::App& command, MontageOptions& options) {
@@ -224,6 +227,12 @@ void bind_data_pack(CLI::App& command, PackOptions& options) {
   command.add_option("--out", options.out, "the cache file to write, outside of --data")
       ->required();
   command.add_option("--codec", options.codec, "raw or delta-zstd")->capture_default_str();
+  command
+      .add_option("--resize", options.resize,
+                  "store images of so many pixels a side (bilinear, as OpenCV); 0: as they are")
+      ->capture_default_str();
+  command.add_flag("--selection", options.selection,
+                   "CPG0004: only DMSO and the 569 compounds that CDCL trains on");
   command.add_flag("!--no-compare", options.compare, "do not measure the other codec as well");
 }
 

@@ -4,11 +4,15 @@
 #include "train/data/check.h"
 #include "train/data/image_stats.h"
 #include "train/data/montage.h"
+#include "train/data/normalisation.h"
 #include "train/data/pack.h"
+#include "train/data/selection.h"
 #include "train/json.h"
 
 #include <cstdio>
+#include <map>
 #include <string>
+#include <tuple>
 
 namespace mono {
 namespace {
@@ -41,20 +45,58 @@ void require_outside(const fs::path& out, const fs::path& data) {
          parent.string());
 }
 
-std::string stats_text(const Dataset& dataset, const DatasetStats& stats) {
+// Statistics of a plate's images after normalisation, in standard deviations: by (experiment,
+// plate, channel), as DatasetStats::plates has them.
+struct Normalised {
+  double mean = 0, std = 0;  // means over the plate's images
+};
+std::vector<Normalised> normalised(const Dataset& dataset, const ImageSource& images,
+                                   const DatasetStats& stats, const std::string& how) {
+  std::vector<Normalised> out;
+  if (how.empty()) return out;
+  const PlateNormalisation options{parse_plate_statistics(how), false};
+  Split all;
+  std::vector<int> channels;
+  for (int c = 0; c < dataset.channels_on_disk; ++c) channels.push_back(c);
+  for (int i = 0; i < static_cast<int>(dataset.sites.size()); ++i)
+    if (dataset.complete(i)) all.train.push_back(i);
+  const NormalisationStats by = plate_normalisation(dataset, images, channels, all, options);
+  std::map<std::tuple<int, int, int>, Normalised> sums;
+  for (const ImageStats& i : stats.images) {
+    const Site& site = dataset.sites[static_cast<size_t>(i.site)];
+    const MeanStd& scale = by.of(i.site, i.channel);
+    Normalised& sum = sums[{site.experiment, site.plate, i.channel}];
+    sum.mean += (i.value.mean - scale.mean) / scale.std;
+    sum.std += i.value.std / scale.std;
+  }
+  for (const GroupStats& g : stats.plates) {
+    const Normalised& sum = sums.at({g.experiment, g.plate, g.channel});
+    out.push_back({sum.mean / g.images, sum.std / g.images});
+  }
+  return out;
+}
+
+std::string stats_text(const Dataset& dataset, const DatasetStats& stats,
+                       const std::vector<Normalised>& normalised) {
   std::string text = fmt::format(
       "{} images of complete sites, counts 0 to 255\n"
-      "{:<12} {:>5} {:>7} {:>7}  {:>8} {:>10} {:>11}\n",
+      "{:<12} {:>5} {:>7} {:>7}  {:>8} {:>10} {:>11}{}\n",
       stats.images.size(), "experiment", "plate", "channel", "images", "mean", "pooled std",
-      "mean of std");
-  for (const GroupStats& g : stats.plates)
-    text += fmt::format("{:<12} {:>5} {:>7} {:>7}  {:>8.3f} {:>10.3f} {:>11.3f}\n",
+      "mean of std", normalised.empty() ? "" : "   normalised: mean   std");
+  for (size_t i = 0; i < stats.plates.size(); ++i) {
+    const GroupStats& g = stats.plates[i];
+    text += fmt::format("{:<12} {:>5} {:>7} {:>7}  {:>8.3f} {:>10.3f} {:>11.3f}",
                         dataset.experiments[static_cast<size_t>(g.experiment)], g.plate,
                         g.channel + 1, g.images, g.pooled.mean, g.pooled.std, g.mean_of_stds);
+    if (!normalised.empty())
+      text += fmt::format("  {:>16.3f} {:>6.3f}", normalised[i].mean, normalised[i].std);
+    text += '\n';
+  }
   return text;
 }
 
-std::string stats_json(const Dataset& dataset, const DatasetStats& stats) {
+std::string stats_json(const Dataset& dataset, const DatasetStats& stats,
+                       const std::vector<Normalised>& normalised) {
   Json images = Json::array();
   for (const ImageStats& i : stats.images) {
     const Site& site = dataset.sites[static_cast<size_t>(i.site)];
@@ -69,7 +111,8 @@ std::string stats_json(const Dataset& dataset, const DatasetStats& stats) {
     images.push_back(std::move(image));
   }
   Json plates = Json::array();
-  for (const GroupStats& g : stats.plates) {
+  for (size_t i = 0; i < stats.plates.size(); ++i) {
+    const GroupStats& g = stats.plates[i];
     Json plate = Json::object();
     plate["experiment"] = dataset.experiments[static_cast<size_t>(g.experiment)];
     plate["plate"] = g.plate;
@@ -78,6 +121,10 @@ std::string stats_json(const Dataset& dataset, const DatasetStats& stats) {
     plate["mean"] = g.pooled.mean;
     plate["pooled_std"] = g.pooled.std;
     plate["mean_of_stds"] = g.mean_of_stds;
+    if (!normalised.empty()) {
+      plate["normalised_mean"] = normalised[i].mean;
+      plate["normalised_std"] = normalised[i].std;
+    }
     plates.push_back(std::move(plate));
   }
   Json json = Json::object();
@@ -97,7 +144,7 @@ std::string comparison_text(const CodecComparison& c, size_t sites) {
         fmt::format("{:<11} {:>12.1f} {:>10.3f} {:>10.1f}\n", name, rate.bytes_per_site / 1e3,
                     rate.bytes_per_site * static_cast<double>(sites) / 1e9, rate.sites_per_second);
   };
-  line("png", c.png);
+  line("files", c.files);
   line("raw", c.raw);
   line("delta-zstd", c.delta_zstd);
   return text;
@@ -121,7 +168,8 @@ int run_data_stats(const StatsOptions& options) {
          options.data.string());
   for (const std::string& warning : stats.warnings)
     fmt::print(stderr, "warning: left out: {}\n", warning);
-  print(options.json ? stats_json(dataset, stats) : stats_text(dataset, stats));
+  const auto after = normalised(dataset, images, stats, options.normalise);
+  print(options.json ? stats_json(dataset, stats, after) : stats_text(dataset, stats, after));
   return 0;
 }
 
@@ -143,19 +191,23 @@ int run_data_montage(const MontageOptions& options) {
 int run_data_pack(const PackOptions& options) {
   const CacheCodec codec = parse_cache_codec(options.codec);
   require_outside(options.out, options.data);
-  const Dataset dataset = open_dataset(options.data);
-  const PackReport report = pack_images(dataset, options.out, codec);
-  std::string text = fmt::format(
-      "{}: {} sites, {:.3f} GB ({}), from {:.3f} GB of PNG, {:.1f} sites/s\n", options.out.string(),
-      report.records, static_cast<double>(report.file_bytes) / 1e9, name_of(codec),
-      static_cast<double>(report.png_bytes) / 1e9, report.records / report.seconds);
+  if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
+  Dataset dataset = open_dataset(options.data);
+  if (options.selection) dataset = select_treatments(std::move(dataset));
+  const std::unique_ptr<ImageSource> images = open_images(dataset, {}, options.resize);
+  const PackReport report = pack_images(dataset, *images, options.out, codec);
+  std::string text =
+      fmt::format("{}: {} sites, {:.3f} GB ({}), from {:.3f} GB of image files, {:.1f} sites/s\n",
+                  options.out.string(), report.records,
+                  static_cast<double>(report.file_bytes) / 1e9, name_of(codec),
+                  static_cast<double>(report.source_bytes) / 1e9, report.records / report.seconds);
   if (report.incomplete_sites > 0)
     text += fmt::format(
         "{} sites lack an image and are left out; `train_rxrx data check` lists "
         "them\n",
         report.incomplete_sites);
   if (options.compare)
-    text += comparison_text(compare_codecs(dataset), static_cast<size_t>(report.records));
+    text += comparison_text(compare_codecs(dataset, *images), static_cast<size_t>(report.records));
   print(text);
   return 0;
 }

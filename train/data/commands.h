@@ -20,6 +20,9 @@ int run_data_check(const CheckOptions& options);  // 0, or 3 with problems
 struct StatsOptions {
   std::filesystem::path data;
   bool json = false;
+  // Also the plates' statistics after CDCL's normalisation of the input: negative-controls,
+  // all-images or constants (train/data/normalisation.h). Empty: not.
+  std::string normalise;
 };
 int run_data_stats(const StatsOptions& options);  // 0; damaged files are left out with a warning
 
@@ -36,6 +39,8 @@ struct PackOptions {
   std::filesystem::path data;
   std::filesystem::path out;  // the cache file to write, outside of `data`
   std::string codec = "raw";  // raw | delta-zstd
+  int resize = 0;             // pixels a side of what is stored; 0: as the images are
+  bool selection = false;     // only the treatments of train/data/selection.h
   bool compare = true;        // print sizes and rates of both codecs
 };
 int run_data_pack(const PackOptions& options);

@@ -3,8 +3,9 @@
 //
 // Colours and ranges of the composites are those of rxrx1-utils (Recursion): channel c shows
 // x / hi_c, clipped at 1, times its colour; a composite is the sum over channels, clipped. The
-// ranges are fixed, so that a difference in brightness is one of the screen. Single channels are
-// stretched, as their caption says.
+// ranges are fixed, so that a difference in brightness is one of the screen; CPG0004's five
+// channels have colours and ranges of their own. Single channels are stretched, as their caption
+// says.
 #pragma once
 
 #include "train/data/dataset.h"
@@ -24,8 +25,8 @@ struct Picture {
 };
 
 // Composite of channels (from 0) of planes (n,H,W), as (H,W,3).
-std::vector<uint8_t> faux_colour(const uint8_t* planes, const std::vector<int>& channels,
-                                 size_t pixels);
+std::vector<uint8_t> faux_colour(TableForm form, const uint8_t* planes,
+                                 const std::vector<int>& channels, size_t pixels);
 
 // Text in a fixed font of 6 x 9 pixels a character, times `scale`; clipped at the border.
 void draw_text(Picture& picture, int x, int y, int scale, const std::string& text);

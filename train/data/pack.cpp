@@ -20,8 +20,8 @@ double seconds_since(Clock::time_point begin) {
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 
-CacheShape shape_of(const Dataset& dataset) {
-  return {dataset.channels_on_disk, dataset.image_size, dataset.image_size};
+CacheShape shape_of(const Dataset& dataset, const ImageSource& images) {
+  return {dataset.channels_on_disk, images.height(), images.width()};
 }
 
 std::vector<int> complete_sites(const Dataset& dataset) {
@@ -36,7 +36,7 @@ std::vector<int> complete_sites(const Dataset& dataset) {
   return sites;
 }
 
-uint64_t png_bytes_of(const Dataset& dataset, int site) {
+uint64_t source_bytes_of(const Dataset& dataset, int site) {
   const int files = dataset.channels_on_disk == 3 ? 1 : dataset.channels_on_disk;
   uint64_t bytes = 0;
   std::error_code error;
@@ -70,10 +70,10 @@ void require_space(const fs::path& file, uint64_t bytes) {
 
 }  // namespace
 
-PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec codec) {
+PackReport pack_images(const Dataset& dataset, const ImageSource& images, const fs::path& file,
+                       CacheCodec codec) {
   const auto begin = Clock::now();
-  const FileImages images(dataset);
-  const CacheShape shape = shape_of(dataset);
+  const CacheShape shape = shape_of(dataset, images);
   const std::vector<int> sites = complete_sites(dataset);
   if (codec == CacheCodec::raw) require_space(file, sites.size() * shape.bytes());
   std::vector<int> channels(static_cast<size_t>(shape.channels));
@@ -93,7 +93,7 @@ PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec 
     });
     for (size_t u = 0; u < count; ++u) {
       writer.append(dataset.sites[static_cast<size_t>(sites[at + u])].site_id, records[u]);
-      report.png_bytes += png_bytes_of(dataset, sites[at + u]);
+      report.source_bytes += source_bytes_of(dataset, sites[at + u]);
     }
     progress.advance(static_cast<int64_t>(count));
   }
@@ -107,9 +107,8 @@ PackReport pack_images(const Dataset& dataset, const fs::path& file, CacheCodec 
   return report;
 }
 
-CodecComparison compare_codecs(const Dataset& dataset) {
-  const FileImages images(dataset);
-  const CacheShape shape = shape_of(dataset);
+CodecComparison compare_codecs(const Dataset& dataset, const ImageSource& images) {
+  const CacheShape shape = shape_of(dataset, images);
   const std::vector<int> sites = complete_sites(dataset);
   std::vector<int> channels(static_cast<size_t>(shape.channels));
   std::iota(channels.begin(), channels.end(), 0);
@@ -131,7 +130,7 @@ CodecComparison compare_codecs(const Dataset& dataset) {
   };
   for (size_t k = 0; k < samples; ++k) {
     const int site = sites[k * sites.size() / samples];
-    result.png.bytes_per_site += static_cast<double>(png_bytes_of(dataset, site));
+    result.files.bytes_per_site += static_cast<double>(source_bytes_of(dataset, site));
     const auto begin = Clock::now();
     images.read(site, channels, planes.data());
     png += seconds_since(begin);
@@ -143,7 +142,7 @@ CodecComparison compare_codecs(const Dataset& dataset) {
     rate.bytes_per_site /= n;
     rate.sites_per_second = seconds > 0 ? n / seconds : 0;
   };
-  finish(result.png, png);
+  finish(result.files, png);
   finish(result.raw, raw);
   finish(result.delta_zstd, delta);
   return result;

@@ -49,7 +49,7 @@ TEST_P(CacheOf, GivesThePixelsOfThePngFiles) {
   TempDir dir, out;
   make_screen(dir);
   const Dataset d = open_dataset(dir.path());
-  const PackReport report = pack_images(d, out / "c.mono", GetParam());
+  const PackReport report = pack_images(d, FileImages(d), out / "c.mono", GetParam());
   EXPECT_EQ(report.records, 24);
   EXPECT_EQ(report.file_bytes, fs::file_size(out / "c.mono"));
 
@@ -83,9 +83,9 @@ TEST_P(CacheOf, IsTheSameFileForAnyNumberOfThreads) {
   const Dataset d = open_dataset(dir.path());
   const int threads = num_threads();
   set_num_threads(1);
-  pack_images(d, out / "1", GetParam());
+  pack_images(d, FileImages(d), out / "1", GetParam());
   set_num_threads(3);
-  pack_images(d, out / "3", GetParam());
+  pack_images(d, FileImages(d), out / "3", GetParam());
   set_num_threads(threads);
   EXPECT_EQ(test::read_text(out / "1"), test::read_text(out / "3"));
 }
@@ -136,7 +136,7 @@ TEST(Cache, ErrorsNameFileAndRecord) {
   TempDir dir, out;
   make_screen(dir);
   Dataset d = open_dataset(dir.path());
-  pack_images(d, out / "c.mono", CacheCodec::raw);
+  pack_images(d, FileImages(d), out / "c.mono", CacheCodec::raw);
   const std::string good = test::read_text(out / "c.mono");
   std::string damaged = good, longer = good + "x", shorter = good.substr(0, good.size() - 1),
               version = good, other = good;
@@ -163,7 +163,8 @@ TEST(Cache, ErrorsNameFileAndRecord) {
 TEST(Cache, OfAnotherScreenIsRefused) {
   TempDir dir, other, out;
   make_screen(dir);
-  pack_images(open_dataset(dir.path()), out / "c.mono", CacheCodec::raw);
+  const Dataset packed = open_dataset(dir.path());
+  pack_images(packed, FileImages(packed), out / "c.mono", CacheCodec::raw);
   test::write_text(
       other / "metadata.csv",
       test::kHeader + test::row("RPE-01", 1, "B02", 1, "train", "negative_control", "EMPTY", 0));
@@ -189,7 +190,7 @@ TEST(Cache, IncompleteSitesAreLeftOut) {
   make_screen(dir);
   fs::remove(dir / "images/HUVEC-01/Plate1/B03_s1_w2.png");
   Dataset d = open_dataset(dir.path());
-  const PackReport report = pack_images(d, out / "c.mono", CacheCodec::raw);
+  const PackReport report = pack_images(d, FileImages(d), out / "c.mono", CacheCodec::raw);
   EXPECT_EQ(report.records, 23);
   EXPECT_EQ(report.incomplete_sites, 1);
   const CachedImages images(d, out / "c.mono");

@@ -254,7 +254,7 @@ TEST(Stats, DamagedFilesAreLeftOutWithAWarning) {
   EXPECT_EQ(stats.images.size(), 24u * 6 - 1);
   ASSERT_EQ(stats.warnings.size(), 1u);
   EXPECT_THAT(stats.warnings[0], testing::HasSubstr(kImage));
-  EXPECT_EQ(run_data_stats({dir.path(), true}), 0);
+  EXPECT_EQ(run_data_stats({dir.path(), true, {}}), 0);
 }
 
 // Mean and std of the EMPTY well B02 on every plate, by others: specs of RxRx1, section B, item 7.
@@ -359,7 +359,7 @@ TEST(Normalisation, NoControlsIsAnError) {
 
 TEST(Montage, ColoursOfRxrxUtils) {
   const std::vector<uint8_t> planes = {51, 200, 0, 0, 0, 64};  // channel 1, then channel 3
-  const auto rgb = faux_colour(planes.data(), {0, 2}, 3);
+  const auto rgb = faux_colour(TableForm::rxrx, planes.data(), {0, 2}, 3);
   EXPECT_THAT(rgb, testing::ElementsAre(19, 0, 249, 19, 0, 249, 255, 0, 25));
 }
 
