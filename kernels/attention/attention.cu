@@ -45,8 +45,9 @@ void launch_flash(Stream stream, const AttentionProblem& p, const AttentionForwa
 }
 template <int D, class T>
 void launch_flash(Stream stream, const AttentionProblem& p, const AttentionBackward<T>& args,
-                  const float* delta) {
+                  float* delta) {
   using Shape = AttentionFlash<D>;
+  launch<attention_delta_kernel<T>>(stream, rows_shape(p), p, args.out, args.dout, delta);
   const LaunchShape shape{tiles_grid(p, Shape::kTile), Shape::kThreads, Shape::kBackwardShared};
   const float scale = attention_scale<float>(p);
   const bool add = args.mode == GradMode::accumulate;
@@ -72,16 +73,16 @@ void launch_mma(Stream stream, const AttentionProblem& p, const AttentionForward
 }
 template <int D>
 void launch_mma(Stream stream, const AttentionProblem& p, const AttentionBackward<bf16>& args,
-                const float* delta) {
+                float* delta) {
   using Shape = AttentionMma<D>;
-  check_alignment(p, {args.qkv, args.dout, args.dqkv});
+  check_alignment(p, {args.qkv, args.out, args.dout, args.dqkv});
   const LaunchShape shape{tiles_grid(p, Shape::kTile), Shape::kThreads, Shape::kBackwardShared};
   const float scale = attention_scale<float>(p);
   const bool add = args.mode == GradMode::accumulate;
-  launch<attention_flash_mma_backward_kernel<D, false>>(stream, shape, p, scale, args.qkv,
+  launch<attention_flash_mma_backward_kernel<D, false>>(stream, shape, p, scale, args.qkv, args.out,
                                                         args.dout, args.lse, delta, args.dqkv, add);
-  launch<attention_flash_mma_backward_kernel<D, true>>(stream, shape, p, scale, args.qkv, args.dout,
-                                                       args.lse, delta, args.dqkv, add);
+  launch<attention_flash_mma_backward_kernel<D, true>>(stream, shape, p, scale, args.qkv, args.out,
+                                                       args.dout, args.lse, delta, args.dqkv, add);
 }
 
 // The variants in tiles; `args` and what follows go to their launches.
@@ -130,9 +131,9 @@ void attention_backward(Stream stream, AttentionVariant variant, const Attention
                        args.qkv && args.out && args.dout && args.lse && args.dqkv);
   WorkspaceLayout work("attention", workspace);
   M* const delta = take_delta<M>(p, work);
-  launch<attention_delta_kernel<T>>(stream, rows_shape(p), p, args.out, args.dout, delta);
   if constexpr (!std::is_same_v<T, double>)
     if (variant != AttentionVariant::naive) return launch_tiles<T>(stream, variant, p, args, delta);
+  launch<attention_delta_kernel<T>>(stream, rows_shape(p), p, args.out, args.dout, delta);
   const M scale = attention_scale<M>(p);
   const bool add = args.mode == GradMode::accumulate;
   launch<attention_naive_query_kernel<T>>(stream, rows_shape(p), p, scale, args.qkv, args.dout,

@@ -249,13 +249,13 @@ __global__ void __launch_bounds__(AttentionMma<D>::kThreads, 2)
 }
 
 // Keys: the block owns keys, its rows are those of P^T and dS^T, and it computes dk and dv. Else it
-// owns queries and computes dq.
+// owns queries, and computes dq and delta. Launched after it, Keys reads delta.
 template <int D, bool Keys>
 __global__ void __launch_bounds__(AttentionMma<D>::kThreads, 2)
     attention_flash_mma_backward_kernel(AttentionProblem p, float scale,
-                                        const bf16* __restrict__ qkv, const bf16* __restrict__ dout,
-                                        const float* __restrict__ lse,
-                                        const float* __restrict__ delta, bf16* dqkv,
+                                        const bf16* __restrict__ qkv, const bf16* __restrict__ out,
+                                        const bf16* __restrict__ dout,
+                                        const float* __restrict__ lse, float* delta, bf16* dqkv,
                                         bool accumulate) {
   using Shape = AttentionMma<D>;
   MONO_DYNAMIC_SHARED(bf16, shared);
@@ -295,16 +295,24 @@ __global__ void __launch_bounds__(AttentionMma<D>::kThreads, 2)
   load(0);
   cp_async_commit();
 
-  float own_lse[2] = {}, own_delta[2] = {};  // of queries lane / 4 and + 8, in units of log 2
-  if constexpr (!Keys)
+  float own_lse[2] = {}, own_delta[2] = {};  // of queries lane / 4 and + 8; lse in units of log 2
+  if constexpr (!Keys) {
+    const int mine = static_cast<int>(threadIdx.x) / 2, token = begin + mine;  // two threads a row
+    float sum = 0;
+    if (token < p.T)
+      for (int c = static_cast<int>(threadIdx.x) % 2 * 8; c < p.head_dim; c += 16) {
+        const int64_t at = head.out + int64_t{token} * p.ld_out + c;
+        const Pack<bf16, 8> y = load_pack<bf16, 8>(out + at), dy = load_pack<bf16, 8>(dout + at);
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int token = begin + row + lane / 4 + 8 * half;
-      if (token < p.T) {
-        own_lse[half] = kAttentionLog2E * lse[head.lse + token];
-        own_delta[half] = delta[head.lse + token];
+        for (int i = 0; i < 8; ++i)
+          sum = fma(static_cast<float>(y.value[i]), static_cast<float>(dy.value[i]), sum);
       }
+    sum += __shfl_xor_sync(0xffffffffu, sum, 1);
+    if (threadIdx.x % 2 == 0) {
+      delta_of_queries[mine] = sum;
+      if (token < p.T) delta[head.lse + token] = sum;  // for the kernel that owns keys
     }
+  }
   uint32_t of_a[Shape::kHeld][4], of_b[Shape::kHeld][4];
   float sum_a[Shape::kColumns][4] = {}, sum_b[Shape::kColumns][4] = {};
   for (int tile = 0; tile < tiles; ++tile) {
@@ -313,6 +321,13 @@ __global__ void __launch_bounds__(AttentionMma<D>::kThreads, 2)
     if (tile + 1 < tiles) load(tile + 1);
     cp_async_commit();
     if (!active) continue;
+    if (!Keys && tile == 0)
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        const int mine = row + lane / 4 + 8 * half;
+        own_delta[half] = delta_of_queries[mine];
+        if (begin + mine < p.T) own_lse[half] = kAttentionLog2E * lse[head.lse + begin + mine];
+      }
     if (Shape::kHold && tile == 0)
 #pragma unroll
       for (int k = 0; k < Shape::kHeld; ++k) {
