@@ -5,13 +5,15 @@
 
 namespace mono {
 
-Classifier::Classifier(MakeBackbone make, const void* config, int channels, const std::string& head,
+Classifier::Classifier(const MakeBackbone& make, const std::string& prefix, const std::string& head,
                        int classes) {
-  backbone_ = make({arena_, norms_, ""}, config, channels);
+  backbone_ = make({arena_, norms_, prefix});
   const int features = backbone_->features();
-  weight_ = &arena_.add(head + ".weight", {classes, features}, Init::linear_uniform);
-  // torchvision clears DenseNet's classifier bias and leaves ResNet's at torch.nn.Linear's default.
-  const Init bias = head == "classifier" ? Init::zeros : Init::linear_uniform;
+  const bool transformer = head == "head";
+  weight_ = &arena_.add(head + ".weight", {classes, features},
+                        transformer ? Init::truncated_normal_02 : Init::linear_uniform);
+  // torchvision clears DenseNet's bias and leaves ResNet's at torch.nn.Linear's default.
+  const Init bias = head == "fc" ? Init::linear_uniform : Init::zeros;
   bias_ = &arena_.add(head + ".bias", {classes}, bias, true, features);
 }
 
@@ -23,10 +25,9 @@ ModelOutput Classifier::forward(const Variable& images, const ForwardContext& co
   return output;
 }
 
-RxRx1Classifier::RxRx1Classifier(Classifier::MakeBackbone make, const void* backbone, int channels,
-                                 const RxRx1Config& config)
+RxRx1Classifier::RxRx1Classifier(const MakeBackbone& make, const RxRx1Config& config)
     : config_(config) {
-  backbone_ = make({arena_, norms_, "backbone."}, backbone, channels);
+  backbone_ = make({arena_, norms_, "backbone."});
   const int width = config.width;
   fc1_ = &arena_.add("neck.fc1.weight", {width, backbone_->features()}, Init::linear_uniform);
   norm1_ = &norms_.add(arena_, "neck.norm1", width);

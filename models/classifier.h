@@ -1,17 +1,20 @@
 // Backbones with their heads: torchvision's classifiers, and the RxRx1 paper's.
 #pragma once
 
+#include <functional>
+
 #include "models/model.h"
 
 namespace mono {
 
-// torchvision's model: backbone - pool - linear. The head is called `classifier` (DenseNet) or `fc`
-// (ResNet). There is no batch head.
+using MakeBackbone = std::function<std::unique_ptr<Backbone>(ModelBuilder)>;
+
+// Backbone - pool - linear. torchvision's and timm's models: no prefix, and a head called
+// `classifier` (DenseNet), `fc` (ResNet) or `head` (DeiT), drawn as theirs is. CDCL's classifiers:
+// `backbone.` and `head`. There is no batch head.
 class Classifier : public Model {
  public:
-  using MakeBackbone = std::unique_ptr<Backbone> (*)(ModelBuilder, const void* config,
-                                                     int channels);
-  Classifier(MakeBackbone make, const void* config, int channels, const std::string& head,
+  Classifier(const MakeBackbone& make, const std::string& prefix, const std::string& head,
              int classes);
   ModelOutput forward(const Variable& images, const ForwardContext& context,
                       const BatchHead& batch_head) const override;
@@ -38,8 +41,7 @@ struct RxRx1Config {
 
 class RxRx1Classifier : public Model {
  public:
-  RxRx1Classifier(Classifier::MakeBackbone make, const void* backbone, int channels,
-                  const RxRx1Config& config);
+  RxRx1Classifier(const MakeBackbone& make, const RxRx1Config& config);
   ModelOutput forward(const Variable& images, const ForwardContext& context,
                       const BatchHead& batch_head) const override;
 

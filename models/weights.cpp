@@ -55,16 +55,17 @@ std::vector<double> read_values(const SafetensorsFile& file, const SafetensorsEn
   return {values.begin(), values.end()};
 }
 
-// Widens or narrows a (K,C_file,R,S) filter to C channels by StemRule::repeat.
+// Widens or narrows a (K,C_file,R,S) filter to C channels.
 std::vector<double> repeat_channels(const std::vector<double>& from,
-                                    const std::vector<int64_t>& shape, int64_t C) {
+                                    const std::vector<int64_t>& shape, int64_t C, StemRule rule) {
   const int64_t K = shape[0], C_file = shape[1], RS = shape[2] * shape[3];
+  const double scale =
+      rule == StemRule::repeat ? static_cast<double>(C_file) / static_cast<double>(C) : 1;
   std::vector<double> out(static_cast<size_t>(K * C * RS));
   for (int64_t k = 0; k < K; ++k)
     for (int64_t c = 0; c < C; ++c)
       for (int64_t i = 0; i < RS; ++i)
-        out[(k * C + c) * RS + i] = from[(k * C_file + c % C_file) * RS + i] *
-                                    (static_cast<double>(C_file) / static_cast<double>(C));
+        out[(k * C + c) * RS + i] = from[(k * C_file + c % C_file) * RS + i] * scale;
   return out;
 }
 
@@ -147,7 +148,8 @@ void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::st
   // Modern name -> entry, buffers that nobody reads left out.
   std::map<std::string, const SafetensorsEntry*> unread;
   const auto is_head = [&](const std::string& name) {
-    return !prefix.empty() && (name.starts_with("classifier.") || name.starts_with("fc."));
+    return !prefix.empty() && (name.starts_with("classifier.") || name.starts_with("fc.") ||
+                               name.starts_with("head."));
   };
   for (const SafetensorsEntry& entry : file.entries())
     if (!entry.name.ends_with("num_batches_tracked") && !is_head(entry.name))
@@ -176,8 +178,8 @@ void load_part(Model& model, const SafetensorsFile& file, StemRule rule, std::st
     const bool other_channels = is_stem && entry.shape.size() == 4 && entry.shape[0] == shape[0] &&
                                 entry.shape[2] == shape[2] && entry.shape[3] == shape[3] &&
                                 entry.shape[1] > 0;
-    if (rule == StemRule::repeat && other_channels)
-      return repeat_channels(read_values(file, entry), entry.shape, shape[1]);
+    if (rule != StemRule::exact && other_channels)
+      return repeat_channels(read_values(file, entry), entry.shape, shape[1], rule);
     problems.push_back(fmt::format("'{}' is {} in the file, {} in the model", name,
                                    shape_text(entry.shape), shape_text(shape)));
     return {};

@@ -36,11 +36,13 @@ std::vector<NamedTensor> running_statistics(const Model& model, const std::strin
 // As safetensors entries; the NamedTensors must outlive them.
 std::vector<SafetensorsTensor> as_safetensors(const std::vector<NamedTensor>& tensors);
 
-// How a file of another channel count enters a model's first convolution.
+// How a file of another channel count enters a model's first convolution: channel c takes the
+// file's channel c mod C_file ...
 enum class StemRule {
   exact,   // it is an error
-  repeat,  // channel c takes the file's channel c mod C_file, times C_file / C: the expected
-           // response to equal channels stays what it was (timm's rule for in_chans)
+  repeat,  // ... times C_file / C: the expected response to equal channels stays what it was
+           // (timm's rule for in_chans)
+  tile,    // ... as it is (CDCL's code)
 };
 
 // Fills weights and running statistics from a file (F32 or F64). Any missing or extra name and any
@@ -48,9 +50,9 @@ enum class StemRule {
 // for norm1, conv.2 for conv2) are read.
 void load_weights(Model& model, const SafetensorsFile& file, StemRule rule = StemRule::exact);
 
-// The same for the backbone of one of the paper's classifiers alone, from a file of torchvision's
-// classifier (or its features): names are the model's without "backbone."; the file's own head
-// (classifier.*, fc.*) is not read. Neck and heads keep their weights.
+// The same for the backbone of one of the papers' classifiers alone, from a file of torchvision's
+// or timm's classifier (or its features): names are the model's without "backbone."; the file's own
+// head (classifier.*, fc.*, head.*) is not read. Neck and heads keep their weights.
 void load_backbone(Model& model, const SafetensorsFile& file, StemRule rule = StemRule::repeat);
 
 }  // namespace mono

@@ -4,7 +4,7 @@
     python3 tools/bench_peer.py [--device cpu|cuda] [--python PYTHON] [--pairs 7] [--out FILE]
     python3 tools/bench_peer.py --device cuda --cases 0 --modes bf16_cl --pairs 1      # the first case only
 
-PYTHON needs PyTorch and torchvision. The best of PyTorch's modes of the same precision is the opponent; a mode that
+PYTHON needs PyTorch and torchvision, and timm for DeiT. The best of PyTorch's modes of the same precision is the opponent; a mode that
 fails is named and left out. Clocks drift: what counts is the median of the ratios of the pairs. Prints a table in
 Markdown; on a GPU our steps run as a recorded graph where that works (--graph auto).
 """
@@ -21,9 +21,12 @@ CASES = {  # model, image size, batch, precision, PyTorch's modes
         ("densenet161", 128, 8, "bf16", ["bf16_cl"]),
         ("resnet50", 224, 8, "f32", ["fp32", "fp32_cl"]),
         ("resnet50", 224, 8, "bf16", ["bf16_cl"]),
+        ("deit_small", 224, 8, "f32", ["fp32", "fp32_cl"]),
+        ("deit_small", 224, 8, "bf16", ["bf16_cl"]),
     ],
     "cuda": [  # ordered by worth
         ("densenet161", 512, 32, "bf16", ["bf16_cl", "compile_bf16_cl"]),
+        ("deit_small", 224, 256, "bf16", ["bf16_cl", "compile_bf16_cl"]),
         ("densenet161", 512, 32, "f32", ["fp32_cl"]),
         ("densenet161", 256, 96, "bf16", ["bf16_cl", "compile_bf16_cl"]),
         ("resnet50", 224, 256, "bf16", ["bf16_cl", "compile_bf16_cl"]),

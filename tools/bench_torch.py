@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Times training steps of a torchvision model with PyTorch; bench_peer.py runs it beside `train_rxrx bench`.
+"""Times training steps of a torchvision or timm model with PyTorch; bench_peer.py runs it beside `train_rxrx bench`.
 
     python3 tools/bench_torch.py --model densenet161 --image-size 512 --batch 32 --mode bf16_cl [--device cuda]
 
@@ -15,6 +15,19 @@ import time
 
 import torch
 import torchvision
+
+
+def build(name, channels, classes):
+    if name.startswith("deit"):
+        import timm
+
+        return timm.create_model(name + "_patch16_224", num_classes=classes, in_chans=channels)
+    model = getattr(torchvision.models, name)(weights=None, num_classes=classes)
+    if hasattr(model, "features"):
+        model.features.conv0 = torch.nn.Conv2d(channels, model.features.conv0.out_channels, 7, 2, 3, bias=False)
+    else:
+        model.conv1 = torch.nn.Conv2d(channels, 64, 7, 2, 3, bias=False)
+    return model
 
 
 def main():
@@ -36,12 +49,7 @@ def main():
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     else:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
-    model = getattr(torchvision.models, a.model)(weights=None, num_classes=a.classes)
-    if hasattr(model, "features"):
-        model.features.conv0 = torch.nn.Conv2d(a.channels, model.features.conv0.out_channels, 7, 2, 3, bias=False)
-    else:
-        model.conv1 = torch.nn.Conv2d(a.channels, 64, 7, 2, 3, bias=False)
-    model = model.to(a.device).train()
+    model = build(a.model, a.channels, a.classes).to(a.device).train()
     x = torch.randn(a.batch, a.channels, a.image_size, a.image_size, device=a.device)
     y = torch.randint(0, a.classes, (a.batch,), device=a.device)
     if a.mode.endswith("_cl"):

@@ -105,18 +105,21 @@ dumps() {  # the same weights and images on the emulated and the real device
 graphs() {  # a recorded step replayed, and the same steps without: the same losses, and they fall
   local size="--image-size 64 --batch 16 --steps 20"
   [ "$device" = cuda ] || size="--image-size 32 --batch 2 --steps 4"
-  local options="--model densenet_smoke $size --warm-up 0 --device $device --json"
-  for precision in f32 bf16; do
-    # shellcheck disable=SC2086  # options are words
-    "$program" bench $options --precision "$precision" >"$logs/plain.json" &&
-      "$program" bench $options --precision "$precision" --graph >"$logs/graph.json" || return 1
-    "$python" - "$logs" "$precision" <<'PYTHON' || return 1
+  local options model
+  for model in densenet_smoke deit_smoke; do
+    options="--model $model $size --warm-up 0 --device $device --json"
+    for precision in f32 bf16; do
+      # shellcheck disable=SC2086  # options are words
+      "$program" bench $options --precision "$precision" >"$logs/plain.json" &&
+        "$program" bench $options --precision "$precision" --graph >"$logs/graph.json" || return 1
+      "$python" - "$logs" "$model $precision" <<'PYTHON' || return 1
 import json, sys
 plain, graph = (json.load(open(f"{sys.argv[1]}/{name}.json"))["loss"] for name in ("plain", "graph"))
 same, falls = plain == graph, plain[-1] < plain[0]
 print(f"{sys.argv[2]}: {len(plain)} steps, loss {plain[0]:.5f} -> {plain[-1]:.5f}, graph {'the same bits' if same else 'differs'}")
 sys.exit(0 if same and falls else 1)
 PYTHON
+    done
   done
 }
 export -f dumps graphs

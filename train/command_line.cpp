@@ -68,6 +68,8 @@ void bind_forward(CLI::App& command, ForwardOptions& options) {
   command.add_option("--output", options.output, "Y: receives y, grad.*, buffer.*")->required();
   command.add_flag("--backward", options.backward, "gradients of x and every parameter");
   command.add_option("--precision", options.precision, "f64, f32 or bf16");
+  command.add_option("--position-rule", options.position_rule,
+                     "DeiT at other sizes than 224: cdcl (the default), dino, deit or timm");
   bind_compute(command, options.compute);
 }
 

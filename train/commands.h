@@ -109,6 +109,7 @@ struct ForwardOptions {
   std::filesystem::path weights, input, output;
   bool backward = false;
   std::string precision = "f32";  // f64 | f32 | bf16
+  std::string position_rule;      // cdcl | dino | deit | timm; empty: cdcl, or no DeiT
   ComputeOptions compute;
 };
 int run_forward(const ForwardOptions& options);

@@ -190,6 +190,12 @@ int run_forward(const ForwardOptions& options) {
   model_options.rxrx1.width = rows_of(weights, "neck.fc1.weight", 1024);
   model_options.rxrx1.batch_classes = rows_of(weights, "batch_head.weight", 51);
   model_options.rxrx1.batch_hidden = rows_of(weights, "batch_head.hidden.weight", 0);
+  if (!options.position_rule.empty()) {
+    model_options.position_rule = parse_position_rule(options.position_rule);
+    if (options.model.find("deit") == std::string::npos)
+      fail(ErrorKind::usage, "--position-rule {}: {} has no position embedding",
+           options.position_rule, options.model);
+  }
   const std::unique_ptr<Model> model = make_model(options.model, model_options);
   model->initialise(master, 0, device);
   load_weights(*model, weights);

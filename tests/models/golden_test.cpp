@@ -38,6 +38,14 @@ std::vector<int> offsets_of(const GoldenCase& c) {
   return {0, c.images / 2 + c.images % 2, c.images};
 }
 
+// Of a DeiT the mode is the rule; the same in training and in evaluation.
+bool is_deit(const GoldenCase& c) {
+  return std::string_view(c.model).starts_with("deit");
+}
+PositionRule rule_of(const GoldenCase& c) {
+  return is_deit(c) ? parse_position_rule(c.mode) : PositionRule::cdcl;
+}
+
 using Rows = std::vector<std::pair<std::string, Fingerprint>>;
 
 struct Result {
@@ -64,12 +72,14 @@ std::vector<NamedTensor> parameters_of(const ParameterArena& arena, const Tensor
   return tensors;
 }
 
-std::unique_ptr<Model> formula_model(const std::string& name, DType master) {
+std::unique_ptr<Model> formula_model(const std::string& name, DType master,
+                                     PositionRule rule = PositionRule::cdcl) {
   ModelOptions options;
   options.channels = kChannels;
   options.classes = kClasses;
   options.rxrx1.width = 24;
   options.rxrx1.batch_classes = 7;
+  options.position_rule = rule;
   std::unique_ptr<Model> model = make_model(name, options);
   model->initialise(master, 0);
   test::set_formula_weights(*model);
@@ -129,7 +139,7 @@ Result run(const GoldenCase& c, Model& model, DType dtype) {
   result.gradients = rows_of(parameters_of(arena, gradients));
   result.gradients.emplace_back("x", test::fingerprint("x", to_nchw(x.grad())));
   result.gradients = sorted(std::move(result.gradients));
-  if (train) {
+  if (train && !is_deit(c)) {
     update_running(recorded, 0.1, model.running());
     result.buffers = rows_of(running_statistics(model, ""));
   }
@@ -174,7 +184,7 @@ void expect_rows(const SafetensorsFile& file, const std::string& table, const Ro
 
 void expect_agreement(const GoldenCase& c, DType dtype, double outputs, double gradients) {
   const SafetensorsFile file(c.file());
-  const auto model = formula_model(c.model, master_of(dtype));
+  const auto model = formula_model(c.model, master_of(dtype), rule_of(c));
   if (file.find("offset")) set_offsets(*model, file.values<float>("offset"));
   const Result ours = run(c, *model, dtype);
   const double worst = error(ours.y, file.values<double>("y"));
@@ -197,14 +207,16 @@ std::string name_of_case(const testing::TestParamInfo<GoldenCase>& info) {
   return std::string(info.param.model) + "_" + info.param.mode;
 }
 
-INSTANTIATE_TEST_SUITE_P(Small, Golden,
-                         testing::Values(GoldenCase{"densenet_smoke", "train", 64, 3},
-                                         GoldenCase{"densenet_smoke", "eval", 64, 3},
-                                         GoldenCase{"densenet_smoke", "domains", 64, 5},
-                                         GoldenCase{"rxrx1_densenet_smoke", "reversed", 64, 5},
-                                         GoldenCase{"resnet18", "train", 64, 3},
-                                         GoldenCase{"resnet18", "eval", 64, 3}),
-                         name_of_case);
+INSTANTIATE_TEST_SUITE_P(
+    Small, Golden,
+    testing::Values(GoldenCase{"densenet_smoke", "train", 64, 3},
+                    GoldenCase{"densenet_smoke", "eval", 64, 3},
+                    GoldenCase{"densenet_smoke", "domains", 64, 5},
+                    GoldenCase{"rxrx1_densenet_smoke", "reversed", 64, 5},
+                    GoldenCase{"resnet18", "train", 64, 3}, GoldenCase{"resnet18", "eval", 64, 3},
+                    GoldenCase{"deit_tiny", "cdcl", 48, 3}, GoldenCase{"deit_tiny", "dino", 48, 3},
+                    GoldenCase{"deit_tiny", "deit", 48, 3}, GoldenCase{"deit_tiny", "timm", 48, 3}),
+    name_of_case);
 
 #ifndef MONO_SANITIZED  // full size takes minutes there, and runs the same code
 INSTANTIATE_TEST_SUITE_P(Full, Golden,
@@ -216,9 +228,33 @@ INSTANTIATE_TEST_SUITE_P(Full, Golden,
                                          GoldenCase{"resnet50", "train", 96, 2},
                                          GoldenCase{"resnet50", "eval", 96, 2},
                                          GoldenCase{"resnet101", "train", 96, 2},
-                                         GoldenCase{"resnet101", "eval", 96, 2}),
+                                         GoldenCase{"resnet101", "eval", 96, 2},
+                                         GoldenCase{"deit_small", "cdcl", 112, 1}),
                          name_of_case);
 #endif
+
+// A network without ReLUs is smooth: in f32 it needs no settling.
+class Smooth : public testing::TestWithParam<GoldenCase> {};
+
+TEST_P(Smooth, AgreesInSinglePrecision) {
+  expect_agreement(GetParam(), DType::f32, 1e-4, 1e-3);
+}
+
+// Eight bits: logits within a few percent of the largest.
+TEST_P(Smooth, IsNearInBf16) {
+  const GoldenCase c = GetParam();
+  const auto model = formula_model(c.model, DType::f32, rule_of(c));
+  const double logits =
+      error(run(c, *model, DType::bf16).y, SafetensorsFile(c.file()).values<double>("y"));
+  EXPECT_LE(logits, 0.1);
+  EXPECT_GE(logits, 1e-4) << "was this bf16?";
+  RecordProperty("y", fmt::format("{:.1e}", logits));
+}
+
+INSTANTIATE_TEST_SUITE_P(Small, Smooth,
+                         testing::Values(GoldenCase{"deit_tiny", "cdcl", 48, 3},
+                                         GoldenCase{"deit_tiny", "timm", 48, 3}),
+                         name_of_case);
 
 class Settled : public testing::TestWithParam<GoldenCase> {};
 

@@ -44,8 +44,8 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-// names.txt is made by tools/golden/models.py from torchvision.
-TEST(Registry, StateDictsAreTorchvisions) {
+// names.txt is made by tools/golden/models.py from torchvision and timm.
+TEST(Registry, StateDictsAreTorchvisionsAndTimms) {
   std::ifstream file(test::data_folder() + "/golden/names.txt");
   std::string name, hash;
   size_t count = 0;
@@ -54,10 +54,10 @@ TEST(Registry, StateDictsAreTorchvisions) {
     const auto lines = lines_of(*small(name));
     EXPECT_EQ(lines.size(), count) << name;
     EXPECT_EQ(fmt::format("{:016x}", test::fnv1a(joined(lines))), hash)
-        << name << " has other names or shapes than torchvision's";
+        << name << " has other names or shapes than torchvision's or timm's";
     ++models;
   }
-  EXPECT_EQ(models, 7);
+  EXPECT_EQ(models, 10);
 }
 
 TEST(Registry, ThePapersClassifierIsABackboneNeckAndTwoHeads) {
@@ -77,6 +77,28 @@ TEST(Registry, ThePapersClassifierIsABackboneNeckAndTwoHeads) {
   EXPECT_EQ(lines_of(*small("rxrx1_resnet18")), expected);
 }
 
+TEST(Registry, CdclsClassifierIsABackboneAndALinearHead) {
+  std::vector<std::string> expected;
+  for (const std::string& line : lines_of(*small("deit_tiny")))
+    if (!line.starts_with("head.")) expected.push_back("backbone." + line);
+  expected.push_back("head.weight (31,192)\n");
+  expected.push_back("head.bias (31)\n");
+  std::ranges::sort(expected);
+  EXPECT_EQ(lines_of(*small("cdcl_deit_tiny")), expected);
+}
+
+// Section 1 of CDCL's specification: 22,050,664 with 1,000 classes and 3 channels.
+TEST(Registry, DeitSmallHasItsNumberOfParameters) {
+  for (const auto& [channels, classes, expected] :
+       {std::array{3, 1000, 22'050'664}, std::array{6, 1000, 22'050'664 + 3 * 98'304},
+        std::array{5, 1, 21'862'272 + 385}}) {
+    const auto model = make_model("deit_small", {.channels = channels, .classes = classes});
+    int64_t count = 0;
+    for (const Parameter& p : model->arena().parameters()) count += p.elements();
+    EXPECT_EQ(count, expected);
+  }
+}
+
 TEST(Registry, ABatchHeadMayHaveAHiddenLayerOrBeAbsent) {
   ModelOptions options;
   options.rxrx1.width = 24;
@@ -92,14 +114,16 @@ TEST(Registry, ABatchHeadMayHaveAHiddenLayerOrBeAbsent) {
   EXPECT_EQ(none->arena().find("batch_head.hidden.weight"), nullptr);
 }
 
-TEST(Registry, ListsEveryModelTwice) {
+TEST(Registry, ListsEveryModelWithEveryHead) {
   const auto names = model_names();
-  for (const char* name : {"densenet121", "densenet161", "densenet169", "densenet201",
-                           "densenet_smoke", "resnet18", "resnet50", "resnet101"}) {
+  for (const char* name :
+       {"densenet121", "densenet161", "densenet169", "densenet201", "densenet_smoke", "resnet18",
+        "resnet50", "resnet101", "deit_tiny", "deit_small", "deit_base", "deit_smoke"}) {
     EXPECT_THAT(names, Contains(name));
     EXPECT_THAT(names, Contains(std::string("rxrx1_") + name));
+    EXPECT_THAT(names, Contains(std::string("cdcl_") + name));
   }
-  EXPECT_EQ(names.size(), 16u);
+  EXPECT_EQ(names.size(), 36u);
 }
 
 TEST(Registry, AnUnknownNameGetsTheNearest) {

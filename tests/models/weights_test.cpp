@@ -133,6 +133,35 @@ TEST_F(Weights, TheStemRuleRepeatsChannelsAndKeepsTheirSum) {
                         "model"));
 }
 
+TEST_F(Weights, CdclsStemRuleTilesChannelsAsTheyAre) {
+  const auto rgb = smoke("deit_smoke", 3, DType::f64, 1);
+  for (const int channels : {6, 5, 2}) {
+    const auto model = smoke("deit_smoke", channels, DType::f64, 2);
+    load_weights(*model, file(state_dict(*rgb)), StemRule::tile);
+    const double* from = rgb->arena().find("patch_embed.proj.weight")->weights<double>();
+    const Parameter& stem = *model->arena().find("patch_embed.proj.weight");
+    for (int64_t i = 0; i < stem.elements(); ++i)
+      ASSERT_EQ(stem.weights<double>()[i],
+                from[i / channels * 3 + static_cast<int>(i % channels) % 3]);
+  }
+}
+
+TEST_F(Weights, CdclsClassifierTakesTimmsFileAndKeepsItsHead) {
+  const auto timms = smoke("deit_smoke", 3, DType::f32, 1);
+  const auto model = smoke("cdcl_deit_smoke", 5, DType::f32, 2);
+  const auto fresh = smoke("cdcl_deit_smoke", 5, DType::f32, 2);
+  load_backbone(*model, file(state_dict(*timms)), StemRule::tile);
+  for (const Parameter& p : model->arena().parameters()) {
+    if (p.name == "backbone.patch_embed.proj.weight") continue;
+    const bool head = p.name.starts_with("head.");
+    const Parameter& expected =
+        head ? *fresh->arena().find(p.name) : *timms->arena().find(p.name.substr(9));
+    EXPECT_TRUE(std::equal(p.weights<float>(), p.weights<float>() + p.elements(),
+                           expected.weights<float>()))
+        << p.name;
+  }
+}
+
 TEST_F(Weights, OldDottedNamesAndBatchCountersAreRead) {
   const auto saved = smoke("densenet_smoke", 6, DType::f32, 1);
   auto tensors = state_dict(*saved);

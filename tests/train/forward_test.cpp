@@ -24,11 +24,12 @@ constexpr int kChannels = 6, kClasses = 31, kSize = 64;
 
 // The tensors of X in PyTorch's layout, float64 so that one file serves every precision.
 struct Input {
-  int images = 3, channels = kChannels, classes = kClasses;
+  int images = 3, channels = kChannels, classes = kClasses, size = kSize;
   std::vector<double> x, dy;
   std::vector<int32_t> domain;
 
-  explicit Input(int n) : images(n), x(size_t(n) * kChannels * kSize * kSize), dy(size_t(n) * 31) {
+  explicit Input(int n, int side = kSize)
+      : images(n), size(side), x(size_t(n) * kChannels * side * side), dy(size_t(n) * 31) {
     const test::FormulaStream of_x("x"), of_dy("dy");
     for (size_t i = 0; i < x.size(); ++i)
       x[i] = double(float(1.75 * of_x.uniform(static_cast<int64_t>(i))));
@@ -49,7 +50,7 @@ struct Input {
   void write(const std::string& path) const {
     const auto i64 = [](int v) { return int64_t{v}; };
     std::vector<SafetensorsTensor> tensors = {
-        safetensors_f64("x", {i64(images), i64(channels), kSize, kSize}, x),
+        safetensors_f64("x", {i64(images), i64(channels), i64(size), i64(size)}, x),
         safetensors_f64("dy", {i64(images), i64(classes)}, dy)};
     if (!domain.empty())
       tensors.push_back({"domain",
@@ -235,6 +236,36 @@ TEST_F(Forward, ThePapersClassifierHasASecondOutput) {
   EXPECT_EQ(y.entry("grad.neck.fc1.weight").shape[0], 24);
   // The head's probe is detached, and no dbatch was given.
   for (const double g : y.values<double>("grad.batch_head.weight")) ASSERT_EQ(g, 0.0);
+}
+
+// The file and the gradient hold the 224 grid whatever the image's size.
+TEST_F(Forward, ADeitResamplesItsPositionEmbeddingByTheRule) {
+  options_.model = "deit_smoke";
+  options_.backward = true;
+  const auto model = make_model("deit_smoke", {.classes = kClasses});
+  model->initialise(DType::f32, 0);
+  test::set_formula_weights(*model);
+  const auto tensors = state_dict(*model);
+  write_safetensors(options_.weights, as_safetensors(tensors));
+  const auto outputs_at = [&](int side, const char* rule) {
+    const Input input(3, side);
+    options_.position_rule = rule;
+    const SafetensorsFile y = run(input);
+    EXPECT_EQ(describe(y.entry("grad.pos_embed")), "F64 (1,65,64)");
+    return y.values<double>("y");
+  };
+  EXPECT_EQ(outputs_at(64, "cdcl"), outputs_at(64, "timm")) << "the grid's own size";
+  const auto cdcl = outputs_at(32, ""), deit = outputs_at(32, "deit");
+  EXPECT_LE(distance(cdcl, deit), 1e-12) << "equal at every square size";
+  EXPECT_GE(distance(cdcl, outputs_at(32, "dino")), 1e-6);
+  EXPECT_GE(distance(cdcl, outputs_at(32, "timm")), 1e-6);
+  options_.position_rule = "cdlc";
+  EXPECT_THAT(refusal(Input(3)), testing::Pair(2, HasSubstr("did you mean 'cdcl'?")));
+  options_.position_rule.clear();
+  EXPECT_THAT(refusal(Input(3, 60)), testing::Pair(2, HasSubstr("images of 60 x 60")));
+  options_.model = "densenet_smoke";
+  options_.position_rule = "timm";
+  EXPECT_THAT(refusal(Input(3)), testing::Pair(2, HasSubstr("has no position embedding")));
 }
 
 TEST_F(Forward, InputsThatDoNotFitAreDataErrorsNamingFileTensorAndBothShapes) {

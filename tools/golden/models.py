@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Makes tests/data/golden/: what PyTorch computes, in float64, for torchvision's models.
+"""Makes tests/data/golden/: what PyTorch computes, in float64, for torchvision's and timm's models.
 
     python tools/golden/models.py [--out tests/data/golden] [--only densenet121_train]
 
-Needs PyTorch, torchvision, safetensors. No weights are stored: weights, running statistics, input and
+Needs PyTorch, torchvision, timm, safetensors. No weights are stored: weights, running statistics, input and
 output gradient follow a formula of tensor name and element index that tests/models/formula.h repeats,
 bit for bit. Nor are whole gradients stored: each tensor leaves a row of seven numbers, its largest
 magnitude, its Euclidean norm, its product with a pseudo-random vector, and four of its elements. Rows
@@ -25,6 +25,7 @@ import torch
 import torchvision
 from safetensors.numpy import save_file
 
+from deit import build_deit
 from parity import DomainBatchNorm, reference, settle
 
 CHANNELS, CLASSES = 6, 31
@@ -135,6 +136,15 @@ def gradient_case(name, mode, size, n):
     return out
 
 
+def deit_case(name, rule, size, n):
+    """A vision transformer, its position embedding resampled by a rule; nothing depends on the mode."""
+    model = build_deit(name, CHANNELS, CLASSES, rule).double().eval()
+    fill(model)
+    result = reference(model, *batch(n, size))
+    return {"y": result["y"].numpy(),
+            "grad": rows({k[5:]: v for k, v in result.items() if k.startswith("grad.")})}
+
+
 class Reverse(torch.autograd.Function):
     """Gradient reversal (Ganin and Lempitsky 2015) with lambda 0.5."""
 
@@ -226,8 +236,14 @@ CASES = {
     "resnet50_eval": lambda: gradient_case("resnet50", "eval", 96, 2),
     "resnet101_train": lambda: gradient_case("resnet101", "train", 96, 2),
     "resnet101_eval": lambda: gradient_case("resnet101", "eval", 96, 2),
+    "deit_tiny_cdcl": lambda: deit_case("deit_tiny", "cdcl", 48, 3),
+    "deit_tiny_dino": lambda: deit_case("deit_tiny", "dino", 48, 3),
+    "deit_tiny_deit": lambda: deit_case("deit_tiny", "deit", 48, 3),
+    "deit_tiny_timm": lambda: deit_case("deit_tiny", "timm", 48, 3),
+    "deit_small_cdcl": lambda: deit_case("deit_small", "cdcl", 112, 1),
 }
-NAMED = ["densenet121", "densenet161", "densenet169", "densenet201", "resnet18", "resnet50", "resnet101"]
+NAMED = ["densenet121", "densenet161", "densenet169", "densenet201", "resnet18", "resnet50", "resnet101",
+         "deit_tiny", "deit_small", "deit_base"]
 
 
 def state_dict_names(folder):
@@ -236,7 +252,8 @@ def state_dict_names(folder):
     with open(os.path.join(folder, "names.txt"), "w") as file:
         for name in NAMED:
             with torch.device("meta"):
-                model = getattr(torchvision.models, name)(num_classes=CLASSES)
+                model = (build_deit(name, 3, CLASSES, "cdcl") if name.startswith("deit") else
+                         getattr(torchvision.models, name)(num_classes=CLASSES))
             lines = sorted(f"{k} ({','.join(map(str, v.shape))})\n" for k, v in model.state_dict().items()
                            if not k.endswith("num_batches_tracked"))
             file.write(f"{name} {len(lines)} {fnv1a(''.join(lines)):016x}\n")

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Compares `train_rxrx forward` with torchvision, parameter by parameter, on random weights.
+"""Compares `train_rxrx forward` with torchvision and timm, parameter by parameter, on random weights.
 
     python tools/golden/parity.py --program build/cpu/train/train_rxrx [--models densenet121,resnet50]
         [--sizes 96,224] [--precision f64,f32] [--seeds 1,2] [--batch 4]
+    python tools/golden/parity.py --models deit_small --channels 3,5,6 --sizes 224,112 --seeds 7
 
-Needs PyTorch, torchvision, safetensors. For each case: the engine's output, every gradient and every
+Needs PyTorch, torchvision, timm (for DeiT), safetensors. For each case: the engine's output, every gradient and every
 running statistic against PyTorch in float64. In f64 everything must agree within 1e-8; in f32
 outputs within 1e-4 and gradients within 1e-3 on settled cases, whose batch-norm offsets sit in gaps
 of their channels' values, so that no ReLU input and no pooling window is near a tie; or, where the
@@ -15,6 +16,7 @@ in any order, against a PyTorch composition); sgd (five steps of momentum SGD).
 """
 import argparse
 import copy
+import itertools
 import os
 import subprocess
 import sys
@@ -24,7 +26,8 @@ import torch
 import torchvision
 from safetensors.torch import load_file, save_file
 
-CHANNELS, CLASSES = 6, 31
+CLASSES = 31
+RULES = ("cdcl", "dino", "deit", "timm")
 BOUND = {"f64": (1e-8, 1e-8), "f32": (1e-4, 1e-3)}
 
 
@@ -51,8 +54,16 @@ class DomainBatchNorm(torch.nn.BatchNorm2d):
         return y * self.weight[None, :, None, None] + self.bias[None, :, None, None]
 
 
-def build(name, seed):
+def build(name, seed, channels, rule):
     torch.manual_seed(seed)
+    if name.startswith("deit"):
+        from deit import build_deit
+
+        model = build_deit(name, channels, CLASSES, rule)
+        for k, p in model.named_parameters():  # larger than fresh ones, so that every part matters
+            torch.nn.init.normal_(p, 1.0 if "norm" in k and k.endswith("weight") else 0.0,
+                                  p.shape[1] ** -0.5 if p.dim() == 2 else 0.2 if p.dim() < 4 else 0.04)
+        return model.float().double()
     model = getattr(torchvision.models, name)(num_classes=CLASSES)
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
@@ -66,7 +77,7 @@ def build(name, seed):
             # large as its shortcuts is chaotic, and no float32 follows it.
             torch.nn.init.normal_(module.bn3.weight, 0.2, 0.02)
     stem = model.features.conv0 if hasattr(model, "features") else model.conv1
-    new = torch.nn.Conv2d(CHANNELS, stem.out_channels, 7, 2, 3, bias=False)
+    new = torch.nn.Conv2d(channels, stem.out_channels, 7, 2, 3, bias=False)
     if hasattr(model, "features"):
         model.features.conv0 = new
     else:
@@ -117,13 +128,15 @@ def settle(model, x):
             v.copy_(running[k])
 
 
-def engine(args, model_name, mode, precision, weights, tensors, folder):
+def engine(args, model_name, channels, mode, precision, weights, tensors, folder):
     paths = [os.path.join(folder, n) for n in ("w.safetensors", "x.safetensors", "y.safetensors")]
     save_file({k: v.detach().float().contiguous() for k, v in weights.items()}, paths[0])
     save_file({k: v.contiguous() for k, v in tensors.items()}, paths[1])
-    command = [args.program, "forward", "--model", model_name, "--channels", str(CHANNELS),
-               "--classes", str(CLASSES), "--mode", mode, "--weights", paths[0], "--input", paths[1],
+    command = [args.program, "forward", "--model", model_name, "--channels", str(channels),
+               "--classes", str(CLASSES), "--mode", "train" if mode == "train" else "eval", "--weights", paths[0], "--input", paths[1],
                "--output", paths[2], "--backward", "--precision", precision]
+    if model_name.startswith("deit"):
+        command += ["--position-rule", mode]
     if args.kernels:
         command += ["--kernels", args.kernels]
     subprocess.run(command, check=True)
@@ -159,32 +172,34 @@ def compare(ours, theirs):
     return worst
 
 
-def case(args, name, size, mode, precision, seed, folder):
-    model = build(name, seed)
-    x = torch.randn(args.batch, CHANNELS, size, size).double()
+def case(args, name, channels, size, mode, precision, seed, folder):
+    deit = name.startswith("deit")
+    model = build(name, seed, channels, mode)
+    x = torch.randn(args.batch, channels, size, size).double()
     dy = torch.randn(args.batch, CLASSES).double()
-    model.train(mode != "eval")
+    model.train(mode != "eval" and not deit)
     tensors = {"x": x, "dy": dy}
     DomainBatchNorm.domain = None
     if mode == "domains":
         half = args.batch // 2
         domain = torch.tensor([7, -3] * half + [7] * (args.batch - 2 * half), dtype=torch.int32)
         DomainBatchNorm.domain = tensors["domain"] = domain
-    if precision != "f64":
+    if precision != "f64" and not deit:
         settle(model, x)
     weights = {k: v.clone() for k, v in model.state_dict().items()}
     if mode == "sgd":
-        return sgd(args, model, name, precision, x, dy, folder)
+        return sgd(args, model, name, channels, precision, x, dy, folder)
     theirs, peer = reference(model, x, dy), {}
     if precision == "f32":  # PyTorch's own error in float32
         model.load_state_dict(weights)
         single = {k: v.double() for k, v in reference(model.float(), x.float(), dy.float()).items()}
         peer = compare(single, theirs)
-    ours = engine(args, name, "eval" if mode == "eval" else "train", precision, weights, tensors, folder)
+    run_as = mode if deit or mode == "eval" else "train"
+    ours = engine(args, name, channels, run_as, precision, weights, tensors, folder)
     return compare(ours, theirs), peer
 
 
-def sgd(args, model, name, precision, x, dy, folder, steps=5):
+def sgd(args, model, name, channels, precision, x, dy, folder, steps=5):
     """Five momentum steps on the fixed linear loss <y, dy>; the engine's own trajectory. In f32
     the first step moves no weight by more than 2e-8, so that a settled model stays settled. The
     reference computes in float64 and, as both engines do, stores weights in float32: storing alone
@@ -213,7 +228,7 @@ def sgd(args, model, name, precision, x, dy, folder, steps=5):
         # Weights are float32 by contract (their file too): both sides continue from rounded ones.
         for t in list(model.parameters()) + [b for b in model.buffers() if b.is_floating_point()]:
             t.data = t.data.float().double()
-        ours = engine(args, name, "train", precision, weights, {"x": x, "dy": dy}, folder)
+        ours = engine(args, name, channels, "train", precision, weights, {"x": x, "dy": dy}, folder)
         for k, _ in model.named_parameters():
             g = ours["grad." + k].double()
             moments[k] = 0.9 * moments[k] + g if k in moments else g
@@ -234,6 +249,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--program", default="build/cpu/train/train_rxrx")
     p.add_argument("--models", default="densenet121,densenet161,resnet50,resnet101")
+    p.add_argument("--channels", default="6")
     p.add_argument("--sizes", default="96,224")
     p.add_argument("--modes", default="eval,train,domains,sgd")
     p.add_argument("--precision", default="f64,f32")
@@ -244,23 +260,23 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models.split(","):
-            for size in map(int, args.sizes.split(",")):
-                for mode in args.modes.split(","):
-                    for precision in args.precision.split(","):
-                        for seed in map(int, args.seeds.split(",")):
-                            worst, peer = case(args, name, size, mode, precision, seed, folder)
-                            bound_y, bound_g = BOUND.get(precision, (float("inf"),) * 2)
-                            ok = all(e <= max(bound_y if k in ("y", "buffer") else bound_g,
-                                              2 * peer.get(k, (0,))[0])
-                                     for k, (e, _) in worst.items())
-                            failures += not ok
-                            text = "  ".join(f"{k} {e:.1e}" for k, (e, _) in worst.items())
-                            if peer:
-                                text += "  (PyTorch f32:" + "".join(
-                                    f" {k} {e:.1e}" for k, (e, _) in peer.items()) + ")"
-                            where = "" if ok else "  worst: " + max(worst.values())[1]
-                            print(f"{name:12s} {size:4d} {mode:8s} {precision:5s} seed {seed}: "
-                                  f"{'ok  ' if ok else 'FAIL'} {text}{where}", flush=True)
+            modes = RULES if name.startswith("deit") else args.modes.split(",")
+            for channels, size, mode, precision, seed in itertools.product(
+                    map(int, args.channels.split(",")), map(int, args.sizes.split(",")), modes,
+                    args.precision.split(","), map(int, args.seeds.split(","))):
+                worst, peer = case(args, name, channels, size, mode, precision, seed, folder)
+                bound_y, bound_g = BOUND.get(precision, (float("inf"),) * 2)
+                ok = all(e <= max(bound_y if k in ("y", "buffer") else bound_g,
+                                  2 * peer.get(k, (0,))[0])
+                         for k, (e, _) in worst.items())
+                failures += not ok
+                text = "  ".join(f"{k} {e:.1e}" for k, (e, _) in worst.items())
+                if peer:
+                    text += "  (PyTorch f32:" + "".join(
+                        f" {k} {e:.1e}" for k, (e, _) in peer.items()) + ")"
+                where = "" if ok else "  worst: " + max(worst.values())[1]
+                print(f"{name:12s} {channels} {size:4d} {mode:8s} {precision:5s} seed {seed}: "
+                      f"{'ok  ' if ok else 'FAIL'} {text}{where}", flush=True)
     print(f"{failures} failures" if failures else "all agree")
     sys.exit(failures > 0)
 
