@@ -259,6 +259,7 @@ TEST_F(Forward, ADeitResamplesItsPositionEmbeddingByTheRule) {
   EXPECT_LE(distance(cdcl, deit), 1e-12) << "equal at every square size";
   EXPECT_GE(distance(cdcl, outputs_at(32, "dino")), 1e-6);
   EXPECT_GE(distance(cdcl, outputs_at(32, "timm")), 1e-6);
+  std::filesystem::remove(options_.output);
   options_.position_rule = "cdlc";
   EXPECT_THAT(refusal(Input(3)), testing::Pair(2, HasSubstr("did you mean 'cdcl'?")));
   options_.position_rule.clear();
