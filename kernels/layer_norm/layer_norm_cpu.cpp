@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/base/thread_pool.h"
+#include "kernels/base/unit_sums.h"
 #include "kernels/base/workspace.h"
 #include "kernels/layer_norm/layer_norm_loops.h"
 
@@ -85,12 +86,7 @@ void layer_norm_merge_units(int D, int64_t units, const M* partial, M* dgamma, G
     M* const out = of_gamma ? dgamma : dbeta;
     const GradMode mode = of_gamma ? dgamma_mode : dbeta_mode;
     if (mode == GradMode::ignore) continue;
-    for (int c = 0; c < D; ++c) {
-      double sum = 0;
-      for (int64_t unit = 0; unit < units; ++unit)
-        sum += partial[(2 * unit + (of_gamma ? 0 : 1)) * D + c];
-      out[c] = static_cast<M>(mode == GradMode::accumulate ? out[c] + sum : sum);
-    }
+    add_units(D, units, partial + (of_gamma ? 0 : D), int64_t{2} * D, out, mode);
   }
 }
 

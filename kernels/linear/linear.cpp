@@ -16,6 +16,8 @@ std::string_view name_of(LinearVariant variant) {
       return "reference";
     case LinearVariant::composed:
       return "composed";
+    case LinearVariant::fused:
+      return "fused";
   }
   return "?";
 }
@@ -44,23 +46,26 @@ void check_call(Device device, LinearVariant variant, const LinearProblem& p, DT
 
 }  // namespace
 
-bool linear_supports(Device, LinearVariant variant, const LinearProblem& problem, DType) {
+bool linear_supports(Device device, LinearVariant variant, const LinearProblem& problem, DType) {
   check_linear(problem);
   switch (variant) {
     case LinearVariant::reference:
     case LinearVariant::composed:
       return true;
+    case LinearVariant::fused:
+      return device == Device::cpu;
   }
   return false;
 }
 
-LinearVariant linear_choose(Device, const LinearProblem&, DType) {
-  return LinearVariant::composed;
+LinearVariant linear_choose(Device device, const LinearProblem&, DType) {
+  return device == Device::cpu ? LinearVariant::fused : LinearVariant::composed;
 }
 
 size_t linear_workspace_bytes(Device device, LinearVariant variant, LinearPass pass,
                               const LinearProblem& problem, DType dtype) {
   check_linear(problem);
+  if (variant == LinearVariant::fused) return linear_fused_workspace(pass, problem, dtype);
   return linear_composed_workspace(device, matmul_of(variant), pass, problem, dtype);
 }
 
@@ -70,6 +75,7 @@ void linear_forward(Stream stream, LinearVariant variant, const LinearProblem& p
   const bool norm = problem.prologue == LinearPrologue::layer_norm;
   check_call(stream.device, variant, problem, kDTypeOf<T>,
              args.x && args.w && args.y && (!norm || (args.gamma && args.beta)));
+  if (variant == LinearVariant::fused) return linear_fused_forward<T>(problem, args, workspace);
   linear_composed_forward<T>(stream, matmul_of(variant), problem, args, workspace);
 }
 
@@ -81,6 +87,7 @@ void linear_backward(Stream stream, LinearVariant variant, const LinearProblem& 
              args.dy && args.x && args.w &&
                  (!norm || (args.gamma && args.beta && args.mean && args.inv_std &&
                             args.dgamma.data && args.dbeta.data)));
+  if (variant == LinearVariant::fused) return linear_fused_backward<T>(problem, args, workspace);
   linear_composed_backward<T>(stream, matmul_of(variant), problem, args, workspace);
 }
 

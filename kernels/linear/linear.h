@@ -41,6 +41,7 @@ struct LinearProblem {
 enum class LinearVariant {
   reference,  // passes around the matrix product that is the definition; any device and type
   composed,   // passes around the device's quickest matrix product
+  fused,      // CPU: prologue and epilogue on runs of rows in cache, own register tiles
 };
 std::string_view name_of(LinearVariant variant);
 enum class LinearPass { forward, backward };

@@ -25,4 +25,13 @@ template <class T>
 void linear_composed_backward(Stream stream, ChooseMatmul matmul, const LinearProblem& problem,
                               const LinearBackward<T>& args, std::span<std::byte> workspace);
 
+// CPU: on AMX for bf16 where there is AMX, else on gemm_add.
+size_t linear_fused_workspace(LinearPass pass, const LinearProblem& problem, DType dtype);
+template <class T>
+void linear_fused_forward(const LinearProblem& problem, const LinearForward<T>& args,
+                          std::span<std::byte> workspace);
+template <class T>
+void linear_fused_backward(const LinearProblem& problem, const LinearBackward<T>& args,
+                           std::span<std::byte> workspace);
+
 }  // namespace mono

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/base/thread_pool.h"
+#include "kernels/base/unit_sums.h"
 #include "kernels/base/workspace.h"
 #include "kernels/reduce/reduce.h"
 
@@ -26,11 +27,7 @@ void column_sums(int rows, int columns, const T* x, Master<T>* sums, GradMode mo
       for (int c = 0; c < columns; ++c)
         out[c] += static_cast<double>(static_cast<Master<T>>(x[r * columns + c]));
   });
-  for (int c = 0; c < columns; ++c) {
-    double sum = mode == GradMode::accumulate ? static_cast<double>(sums[c]) : 0.0;
-    for (int64_t unit = 0; unit < units; ++unit) sum += partial[unit * columns + c];
-    sums[c] = static_cast<Master<T>>(sum);
-  }
+  add_units(columns, units, partial, columns, sums, mode);
 }
 
 #define MONO_INSTANTIATE(T) \

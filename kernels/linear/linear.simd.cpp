@@ -1,0 +1,166 @@
+#include "kernels/base/simd.h"
+#include "kernels/gelu/gelu_vector.h"
+#include "kernels/linear/linear_loops.h"
+
+namespace mono::MONO_ISA {
+namespace {
+
+// A value of master precision as an activation of type T holds it.
+template <class T>
+MONO_INLINE Master<T> rounded(Master<T> v) {
+  T stored;
+  store(&stored, v);
+  return load(&stored);
+}
+
+MONO_INLINE int least(int a, int b) {
+  return a < b ? a : b;
+}
+
+}  // namespace
+
+template <class T>
+void linear_store_rows(const LinearStore<T>& s) {
+  using M = Master<T>;
+  for (int r = 0; r < s.rows; ++r) {
+    const M* const c = s.c + r * s.ldc;
+    T* const y = s.y + r * s.ldy;
+    const M factor = s.factors ? static_cast<M>(s.factors[r]) : M(1);
+    if (s.bias && s.add) {
+      const T* const add = s.add + r * s.ldy;
+      MONO_VECTORISE
+      for (int i = 0; i < s.columns; ++i)
+        store(y + i, madd(factor, c[i] + s.bias[i], load(add + i)));
+    } else if (s.bias) {
+      MONO_VECTORISE
+      for (int i = 0; i < s.columns; ++i) store(y + i, factor * (c[i] + s.bias[i]));
+    } else if (s.add) {
+      const T* const add = s.add + r * s.ldy;
+      MONO_VECTORISE
+      for (int i = 0; i < s.columns; ++i) store(y + i, madd(factor, c[i], load(add + i)));
+    } else {
+      MONO_VECTORISE
+      for (int i = 0; i < s.columns; ++i) store(y + i, factor * c[i]);
+    }
+  }
+}
+
+template <class T>
+void linear_gelu_rows(const LinearGelu<T>& g) {
+  using M = Master<T>;
+  for (int r = 0; r < g.rows; ++r) {
+    const T* const x = g.x + r * g.ldx;
+    T* const z = g.z + r * g.ldz;
+    if (!g.dx) {
+      MONO_VECTORISE
+      for (int i = 0; i < g.columns; ++i) {
+        const M v = load(x + i);
+        store(z + i, v * normal(v).below);
+      }
+      continue;
+    }
+    const M* const c = g.c + r * g.ldc;
+    T* const dx = g.dx + r * g.ldx;
+    const M factor = g.factors ? static_cast<M>(g.factors[r]) : M(1);
+    if (g.accumulate) {
+      MONO_VECTORISE
+      for (int i = 0; i < g.columns; ++i) {
+        const M v = load(x + i);
+        const auto at = normal(v);
+        store(z + i, v * at.below);
+        store(dx + i, madd(factor * c[i], madd(v, at.density, at.below), load(dx + i)));
+      }
+    } else {
+      MONO_VECTORISE
+      for (int i = 0; i < g.columns; ++i) {
+        const M v = load(x + i);
+        const auto at = normal(v);
+        store(z + i, v * at.below);
+        store(dx + i, factor * c[i] * madd(v, at.density, at.below));
+      }
+    }
+  }
+}
+
+template <class T>
+void tile_pack_transposed(const Master<T>* w, int out, int in, int n, Master<T>* panel) {
+  constexpr int kPanel = TileEngine<T>::kPanel, kBlock = 16;
+  const int columns = least(kPanel, out - n);
+  for (int k0 = 0; k0 < in; k0 += kBlock) {
+    const int end = least(k0 + kBlock, in);
+    for (int j = 0; j < kPanel; ++j) {
+      const Master<T>* const row = w + int64_t{n + j} * in;
+      for (int k = k0; k < end; ++k)
+        panel[int64_t{k} * kPanel + j] = j < columns ? rounded<T>(row[k]) : Master<T>(0);
+    }
+  }
+}
+
+template <class T>
+void tile_pack(const Master<T>* w, int out, int in, int n, Master<T>* panel) {
+  constexpr int kPanel = TileEngine<T>::kPanel;
+  const int columns = least(kPanel, in - n);
+  for (int k = 0; k < out; ++k, panel += kPanel) {
+    const Master<T>* const row = w + int64_t{k} * in + n;
+    if (columns == kPanel) {
+      for (int j = 0; j < kPanel; ++j) panel[j] = rounded<T>(row[j]);
+    } else {
+      for (int j = 0; j < columns; ++j) panel[j] = rounded<T>(row[j]);
+      for (int j = columns; j < kPanel; ++j) panel[j] = 0;
+    }
+  }
+}
+
+template <class T>
+void tile_pack_z(int rows, int columns, const T* z, int64_t ldz, Master<T>* panel) {
+  constexpr int kPanel = TileEngine<T>::kPanel;
+  for (int r = 0; r < rows; ++r, z += ldz, panel += kPanel) {
+    if (columns == kPanel) {
+      for (int j = 0; j < kPanel; ++j) panel[j] = load(z + j);
+    } else {
+      for (int j = 0; j < columns; ++j) panel[j] = load(z + j);
+      for (int j = columns; j < kPanel; ++j) panel[j] = 0;
+    }
+  }
+}
+
+template <class T>
+void tile_pack_gradient(const GradientRows<T>& p, Master<T>* g) {
+  using M = Master<T>;
+  if (p.sums)
+    for (int i = 0; i < p.out; ++i) p.sums[i] = 0;
+  for (int r = 0; r < p.rows; ++r) {
+    const T* const dy = p.dy + int64_t{r} * p.out;
+    if (!g) {
+      MONO_VECTORISE
+      for (int i = 0; i < p.out; ++i) p.sums[i] += load(dy + i);
+      continue;
+    }
+    const M factor = p.factors ? static_cast<M>(p.factors[r]) : M(1);
+    if (p.sums) {
+      MONO_VECTORISE
+      for (int i = 0; i < p.out; ++i) {
+        const M v = rounded<T>(load(dy + i) * factor);
+        g[i] = v;
+        p.sums[i] += v;
+      }
+    } else {
+      MONO_VECTORISE
+      for (int i = 0; i < p.out; ++i) g[i] = rounded<T>(load(dy + i) * factor);
+    }
+    g += p.out;
+  }
+}
+
+#define MONO_INSTANTIATE(T)                                                           \
+  template void linear_store_rows<T>(const LinearStore<T>&);                          \
+  template void linear_gelu_rows<T>(const LinearGelu<T>&);                            \
+  template void tile_pack_transposed<T>(const Master<T>*, int, int, int, Master<T>*); \
+  template void tile_pack<T>(const Master<T>*, int, int, int, Master<T>*);            \
+  template void tile_pack_z<T>(int, int, const T*, int64_t, Master<T>*);              \
+  template void tile_pack_gradient<T>(const GradientRows<T>&, Master<T>*);
+MONO_INSTANTIATE(float)
+MONO_INSTANTIATE(bf16)
+MONO_INSTANTIATE(double)
+
+}  // namespace mono::MONO_ISA
