@@ -39,6 +39,14 @@ struct NormalisationStats {
     return values[static_cast<size_t>(group) * static_cast<size_t>(channels) +
                   static_cast<size_t>(channel)];
   }
+  // What a kernel needs, in units of pixel/255: mean[i] and inv_std[i] = 1 / std of wanted[i].
+  void of(int site, const std::vector<int>& wanted, float* mean, float* inv_std) const {
+    for (size_t i = 0; i < wanted.size(); ++i) {
+      const MeanStd& value = of(site, wanted[i]);
+      mean[i] = static_cast<float>(value.mean / 255);
+      inv_std[i] = static_cast<float>(255 / value.std);
+    }
+  }
 };
 
 // Reads the images that the kind needs, in parallel; deterministic. Only `channels` (from 0, on

@@ -48,6 +48,10 @@ TEST(PlateNormalisation, ControlsOfTheImagesOwnPlate) {
     const MeanStd value = stats.of(static_cast<int>(i), 2);
     EXPECT_NEAR(value.mean, 27.75, 1e-12);
     EXPECT_NEAR(value.std, 7.75 * unbiased, 1e-12);
+    float mean[2], inv_std[2];
+    stats.of(static_cast<int>(i), {0, 2}, mean, inv_std);
+    EXPECT_FLOAT_EQ(mean[1], 27.75f / 255);
+    EXPECT_FLOAT_EQ(inv_std[1], static_cast<float>(255 / (7.75 * unbiased)));
   }
   const NormalisationStats floored =
       plate_normalisation(d, images, kAll, split, {PlateStatistics::negative_controls, true});
