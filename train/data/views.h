@@ -5,10 +5,10 @@
 // Without cross-batch training (PairRule::self) all are the anchor's.
 //
 // A view: RandomResizedCrop (ten tries of an area and a ratio of sides, log-uniform; else the whole
-// image), vertical flip, horizontal flip, turn by k quarters (k uniform in 0..3, so that half of
-// the turns' quarter do nothing), a colour gain and shift for each channel on the scale 0..1. Every
-// value is a function of (seed, epoch, anchor, view), drawn without the C library's exp and log,
-// whose last bits differ between machines.
+// image), vertical flip, horizontal flip, a turn by k quarters (k uniform in 0..3, so a quarter of
+// the turns do nothing), a gain and a shift of each channel on the scale 0..1. Every value is a
+// function of (seed, epoch, anchor, view), drawn without the C library's exp and log, whose last
+// bits differ between machines.
 //
 // CDCL, SSL-DINO: the defaults (RxRx1). BYOL: local_crops = 0. Supervised: global_crops = 1,
 // local_crops = 0, global scale 0.8..1.2. CPG0004: global scale 0.75..0.9.
