@@ -189,14 +189,30 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
 void bind_synth(CLI::App& command, SynthOptions& options) {
   command.add_option("--out", options.out, "the new screen; must not exist or be empty")
       ->required();
+  command
+      .add_option("--layout", options.layout,
+                  "rxrx1, or cpg0004: an experiment is then a plate, a siRNA a compound")
+      ->capture_default_str();
   command.add_option("--seed", options.seed, "of everything random")->capture_default_str();
-  command.add_option("--wells", options.wells, "per plate, 3 to 308")->capture_default_str();
-  command.add_option("--experiments", options.experiments, "2 to 99")->capture_default_str();
-  command.add_option("--sirnas", options.sirnas, "treatments and positive controls, 2 to 1138")
+  command.add_option("--wells", options.wells, "per plate, 3 to 308; cpg0004: 4 to 384")
+      ->capture_default_str();
+  command
+      .add_option("--experiments", options.experiments,
+                  "2 to 99; cpg0004: plates, 5 for each plate map")
+      ->capture_default_str();
+  command
+      .add_option("--sirnas", options.sirnas,
+                  "treatments and positive controls, 2 to 1138; cpg0004: compounds")
       ->capture_default_str();
   command.add_option("--image-size", options.image_size, "pixels a side, 32 to 1024")
       ->capture_default_str();
   command.add_option("--batch-effect", options.batch_effect, "0: none, 1: as in the real screen")
+      ->capture_default_str();
+  command
+      .add_option("--cell-types", options.cell_types,
+                  "rxrx1: so many of HUVEC, RPE, HEPG2, U2OS; 0: as there is room for")
+      ->capture_default_str();
+  command.add_option("--fields", options.fields, "cpg0004: sites a well, 1 to 9; 0: two")
       ->capture_default_str();
 }
 

@@ -8,7 +8,7 @@ namespace {
 
 // Per-image mean, and standard deviation / mean, over the experiments of each cell type in RxRx1:
 // median, least, greatest. Fitted to the published per-experiment pixel statistics of all 51.
-constexpr std::array<std::array<RealStatistics, kChannels>, kCellTypes> kReal = {{
+constexpr std::array<std::array<RealStatistics, kChannels>, kAllCellTypes> kReal = {{
     {{{4.29f, 2.88f, 7.01f, 1.52f, 0.68f, 1.79f},
       {15.82f, 6.70f, 20.80f, 0.83f, 0.74f, 1.00f},
       {6.84f, 5.03f, 10.23f, 0.53f, 0.44f, 0.60f},
@@ -33,6 +33,14 @@ constexpr std::array<std::array<RealStatistics, kChannels>, kCellTypes> kReal = 
       {9.15f, 6.35f, 29.25f, 0.71f, 0.51f, 0.76f},
       {3.29f, 3.01f, 28.90f, 1.08f, 0.53f, 1.27f},
       {13.74f, 6.41f, 25.74f, 0.53f, 0.44f, 0.62f}}},  // U2OS
+    // CPG0004's published images (means over its 136 plates; ranges from five plates), in the order
+    // of the stains above: DNA, ER, AGP, RNA, mitochondria; Golgi is part of AGP.
+    {{{14.6f, 11.0f, 20.0f, 1.97f, 1.60f, 2.40f},
+      {28.9f, 21.0f, 38.0f, 1.09f, 0.90f, 1.45f},
+      {36.4f, 27.0f, 47.0f, 0.89f, 0.75f, 1.20f},
+      {32.6f, 24.0f, 42.0f, 0.98f, 0.80f, 1.30f},
+      {22.3f, 16.0f, 28.0f, 1.16f, 1.00f, 1.70f},
+      {20.0f, 15.0f, 27.0f, 1.00f, 0.80f, 1.20f}}},  // A549
 }};
 
 // The reference: what every experiment has at batch_effect 0. Lengths in pixels of the real image.

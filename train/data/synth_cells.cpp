@@ -20,11 +20,12 @@ struct CellTypeConstants {
   double disorder;       // of the cells' directions, radians
   double fibres, cortex, mito_length;
 };
-constexpr std::array<CellTypeConstants, kCellTypes> kCellTypeConstants = {{
+constexpr std::array<CellTypeConstants, kAllCellTypes> kCellTypeConstants = {{
     {20.0, 10.8, 1.45, 1.00, 1.35, 0.5, 0.8, 0.8, 11.0},   // HUVEC
     {18.0, 12.4, 1.40, 1.10, 1.55, 0.35, 1.1, 0.6, 13.0},  // RPE
     {40.0, 9.0, 1.20, 1.05, 1.10, 1.6, 0.25, 1.2, 7.0},    // HEPG2
     {27.0, 12.2, 1.25, 1.05, 1.15, 1.2, 0.6, 0.9, 9.0},    // U2OS
+    {26.0, 11.0, 1.25, 1.00, 1.15, 1.3, 0.5, 0.9, 9.0},    // A549; by eye
 }};
 
 // The size of one step of each trait; a phenotype moves a trait by one to two steps.

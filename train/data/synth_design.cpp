@@ -9,14 +9,19 @@
 namespace mono::synth {
 namespace {
 
-constexpr std::array<const char*, kCellTypes> kNames = {"HUVEC", "RPE", "HEPG2", "U2OS"};
+constexpr std::array<const char*, kAllCellTypes> kNames = {"HUVEC", "RPE", "HEPG2", "U2OS", "A549"};
 constexpr std::array<int, kCellTypes> kRealExperiments = {24, 11, 11, 5};  // of the 51 in RxRx1
 constexpr double kRealTestShare = 18.0 / 51.0;
 
 // Experiments of each cell type in the proportions of RxRx1, by largest remainder. Every type
 // needs an experiment to train on and one to test on, so a small screen has few types.
-std::array<int, kCellTypes> experiments_by_type(int experiments) {
-  const int types = experiments <= 5 ? 1 : experiments <= 12 ? 2 : experiments <= 20 ? 3 : 4;
+std::array<int, kCellTypes> experiments_by_type(int experiments, int types) {
+  if (types == 0) types = experiments <= 5 ? 1 : experiments <= 12 ? 2 : experiments <= 20 ? 3 : 4;
+  if (experiments < 2 * types)
+    fail(ErrorKind::usage,
+         "--experiments {}: {} cell types need {} at least, each to train on and to test on; raise "
+         "it or lower --cell-types",
+         experiments, types, 2 * types);
   const int real = std::accumulate(kRealExperiments.begin(), kRealExperiments.begin() + types, 0);
   std::array<int, kCellTypes> counts{};
   for (int t = 0; t < types; ++t) counts[t] = std::max(2, experiments * kRealExperiments[t] / real);
@@ -64,8 +69,8 @@ std::vector<int> plate_layout(const ScreenDesign& design, int group, int wells, 
   return content;
 }
 
-void add_experiments(ScreenDesign& design, int experiments, uint64_t seed) {
-  const std::array<int, kCellTypes> counts = experiments_by_type(experiments);
+void add_experiments(ScreenDesign& design, int experiments, int cell_types, uint64_t seed) {
+  const std::array<int, kCellTypes> counts = experiments_by_type(experiments, cell_types);
   const int first = static_cast<int>(stream(seed, Draw::rotation).below(kPlates));
   int index = 0;
   for (const CellType type : {CellType::hepg2, CellType::huvec, CellType::rpe, CellType::u2os}) {
@@ -106,7 +111,7 @@ int positive_controls_for(int sirnas) {
   return std::max(1, static_cast<int>(std::lround(30.0 * std::sqrt(sirnas / 1138.0))));
 }
 
-ScreenDesign design_screen(int wells, int experiments, int sirnas, uint64_t seed) {
+ScreenDesign design_screen(int wells, int experiments, int sirnas, uint64_t seed, int cell_types) {
   ScreenDesign design;
   design.positive_controls = positive_controls_for(sirnas);
   design.treatments = sirnas - design.positive_controls;
@@ -126,7 +131,7 @@ ScreenDesign design_screen(int wells, int experiments, int sirnas, uint64_t seed
   for (size_t i = 0; i < order.size(); ++i)
     design.group_of_treatment[static_cast<size_t>(order[i])] = static_cast<int>(i) % kPlates;
 
-  add_experiments(design, experiments, seed);
+  add_experiments(design, experiments, cell_types, seed);
   const std::vector<std::string> names = well_names(wells);
   for (int e = 0; e < experiments; ++e)
     for (int plate = 0; plate < kPlates; ++plate) {

@@ -16,8 +16,9 @@
 
 namespace mono::synth {
 
-enum class CellType : int { huvec, rpe, hepg2, u2os };
-inline constexpr int kCellTypes = 4;
+enum class CellType : int { huvec, rpe, hepg2, u2os, a549 };
+inline constexpr int kCellTypes = 4;  // of RxRx1: all but A549, which is CPG0004's
+inline constexpr int kAllCellTypes = 5;
 inline constexpr int kPlates = 4;
 inline constexpr int kSites = 2;
 inline constexpr int kRows = 14, kColumns = 22;  // B..O, 02..23
@@ -37,7 +38,9 @@ enum class Draw : uint32_t {
   well,        // sample: well
   cells,       // sample: site
   texture,     // sample: site, view: noise field
-  sensor       // sample: site, view: channel
+  sensor,      // sample: site, view: channel
+  layout,      // sample: plate map
+  compound     // sample: compound
 };
 inline Philox stream(uint64_t seed, Draw draw, int64_t sample = 0, int view = 0) {
   return Philox(seed, Purpose::synthetic, static_cast<uint32_t>(draw),
@@ -76,8 +79,10 @@ struct ScreenDesign {
 // Positive controls among `sirnas`: 30 of 1,138, fewer of fewer (by the square root), at least one.
 int positive_controls_for(int sirnas);
 
-// Throws Error(usage) where the numbers do not allow a screen.
-ScreenDesign design_screen(int wells, int experiments, int sirnas, uint64_t seed);
+// `cell_types`: HUVEC, RPE, HEPG2 and U2OS, the first so many of them; 0: as the number of
+// experiments allows. Throws Error(usage) where the numbers do not allow a screen.
+ScreenDesign design_screen(int wells, int experiments, int sirnas, uint64_t seed,
+                           int cell_types = 0);
 
 // The text of metadata.csv: the columns of rxrx.ai v3, one row a site, sorted by site_id.
 std::string metadata_csv(const ScreenDesign& design);
