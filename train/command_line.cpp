@@ -145,7 +145,7 @@ void bind_check(CLI::App& command, PreflightOptions& options) {
 // `evaluate` and `embed`: a run, looked at.
 template <class Options>
 void bind_run(CLI::App& command, Options& options) {
-  command.add_option("run", options.run, "the folder of a trained run")->required();
+  command.add_option("run", options.run, "the folder of a trained run");
   command.add_option("--split", options.split,
                      "separated or stratified; must be the one of the run");
   command.add_option("--statistics", options.statistics,
@@ -155,12 +155,42 @@ void bind_run(CLI::App& command, Options& options) {
   bind_compute(command, options.compute);
 }
 
+void bind_embeddings(CLI::App& command, EmbeddingsOptions& options) {
+  constexpr const char* kGroup = "Instead of a run, an embedding";
+  const auto mine = [&](CLI::Option* option) { return option->group(kGroup); };
+  mine(command.add_option("--embeddings", options.folder,
+                          "the folder of embeddings.npy, metadata.csv"));
+  mine(command.add_option("--out", options.out, "receives the report as JSON"));
+  mine(command.add_flag("--json", options.json, "JSON on stdout instead of the table"));
+  const auto column = [&](const char* flag, std::string& name, const char* what) {
+    mine(command.add_option(flag, name, std::string("the column of ") + what));
+  };
+  column("--label", options.columns.label, "what is classified");
+  column("--batch", options.columns.domain, "the batch: experiment or plate");
+  column("--plate", options.columns.plate, "the plate");
+  column("--well", options.columns.well, "the well");
+  column("--well-type", options.columns.well_type, "treatment and controls");
+  column("--moa", options.columns.moa, "the mechanism of action");
+  column("--compound", options.columns.compound, "the compound");
+  column("--part", options.columns.part, "train, validation, test");
+  mine(command.add_option("--negative-control", options.columns.negative_control,
+                          "the value that marks negative controls"));
+  mine(command.add_option("--k", options.k, "neighbours of k-NN")->check(CLI::Range(1, 10000)));
+  mine(command.add_option("--kbet-k", options.kbet_neighbours,
+                          "of kBET; 0.5 % of the images without it"));
+  mine(command.add_flag("--cdcl-compat", options.cdcl_compat, "kBET as CDCL's code has it"));
+  mine(command.add_option("--probe-epochs", options.probe_epochs,
+                          "of the linear probe; 0: without it"));
+}
+
 void bind_evaluate(CLI::App& command, EvaluateOptions& options) {
   bind_run(command, options);
+  bind_embeddings(command, options.embeddings);
 }
 
 void bind_embed(CLI::App& command, EmbedOptions& options) {
   bind_run(command, options);
+  command.get_option("run")->required();
   command.add_option("--out", options.out, "receives embeddings.npy and metadata.csv")->required();
   command
       .add_option("--parts", options.parts,

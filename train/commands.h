@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "train/evaluate/embedding_columns.h"
+
 namespace mono {
 
 // Flags that every command has which computes.
@@ -32,12 +34,26 @@ struct TrainOptions {
 };
 int run_train(const TrainOptions& options);
 
+// `evaluate --embeddings DIR`: an embedding instead of a run.
+struct EmbeddingsOptions {
+  std::filesystem::path folder;  // of embeddings.npy and metadata.csv; never written to
+  std::filesystem::path out;     // receives the report as JSON; empty: nothing is written
+  bool json = false;             // JSON on stdout instead of the table
+  EmbeddingColumns columns;
+  int k = 10;                // of k-NN
+  int kbet_neighbours = 0;   // 0: 0.5 % of the samples
+  bool cdcl_compat = false;  // kBET as CDCL's code has it
+  int probe_epochs = 100;    // of the linear probe; 0: without it
+};
+int run_evaluate_embeddings(const EmbeddingsOptions& options, const ComputeOptions& compute);
+
 struct EvaluateOptions {
-  std::filesystem::path run;
-  std::string split;            // separated | stratified; empty: the run's own
-  std::string statistics;       // experiment | group | running; empty: as the recipe trains
-  std::filesystem::path data;   // empty: where the run was trained
-  std::filesystem::path cache;  // empty: the one of the run
+  std::filesystem::path run;     // or:
+  EmbeddingsOptions embeddings;  // where its folder is not empty
+  std::string split;             // separated | stratified; empty: the run's own
+  std::string statistics;        // experiment | group | running; empty: as the recipe trains
+  std::filesystem::path data;    // empty: where the run was trained
+  std::filesystem::path cache;   // empty: the one of the run
   ComputeOptions compute;
 };
 int run_evaluate(const EvaluateOptions& options);

@@ -13,6 +13,7 @@
 
 #include "nn/functional/nearest.h"
 #include "train/data/dataset.h"
+#include "train/evaluate/embedding_columns.h"
 
 namespace mono {
 
@@ -48,14 +49,6 @@ struct EmbeddingSet {
   std::vector<uint8_t> controls() const;           // positive ones as well
   // The rows whose mark is not 0, in order; codings keep their numbers.
   EmbeddingSet subset(const std::vector<uint8_t>& marks) const;
-};
-
-// Names of columns; empty: the first that the table has of those that are known.
-struct EmbeddingColumns {
-  std::string label, domain, plate, well, well_type, moa, compound, part;
-  // The value of the well-type (or else the label) column that marks a negative control; empty:
-  // negative_control, negcon, control, DMSO, EMPTY, whatever their case.
-  std::string negative_control;
 };
 
 // Reads DIR/embeddings.npy and DIR/metadata.csv. Errors: data for a file that is not what it should

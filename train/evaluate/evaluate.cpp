@@ -61,6 +61,11 @@ bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
 }
 
 int run_evaluate(const EvaluateOptions& options) {
+  if (options.run.empty() == options.embeddings.folder.empty())
+    fail(ErrorKind::usage,
+         "evaluate: takes either the folder of a run or --embeddings DIR; see train_rxrx evaluate "
+         "--help");
+  if (options.run.empty()) return run_evaluate_embeddings(options.embeddings, options.compute);
   const Device device = choose_device(options.compute.device, options.compute.threads);
   if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
   const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
