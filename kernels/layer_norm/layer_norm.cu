@@ -7,13 +7,19 @@ namespace {
 
 constexpr int kThreads = kLayerNormThreads;
 
-// Calls f.operator()<V, kPacks>() with a row of D elements in a warp's packs; `packs`: rows are
-// aligned for 16-byte ones.
+constexpr int kScalarPacks = 16;  // of a row that is not aligned: more do not fit into registers
+
+// Whether rows fit into a warp's registers; `packs`: they are aligned for 16 bytes.
+bool fits_a_warp(LayerNormVariant variant, int D, bool packs) {
+  return variant == LayerNormVariant::warp_per_row && (packs || D <= 32 * kScalarPacks);
+}
+
+// Calls f.operator()<V, kPacks>() with a row of D elements in a warp's packs.
 template <class T, class F>
 void dispatch_row(int D, bool packs, F&& f) {
   constexpr int V = kPackWidth<T>;
   if (!packs)
-    f.template operator()<1, kLayerNormMostD / 32>();
+    f.template operator()<1, kScalarPacks>();
   else if (D <= 32 * V)
     f.template operator()<V, 1>();
   else if (D <= 64 * V)
@@ -41,13 +47,13 @@ void forward(Stream stream, LayerNormVariant variant, const LayerNormProblem& p,
              bool known, T* y) {
   using M = Master<T>;
   const M eps = static_cast<M>(p.eps);
-  if (variant == LayerNormVariant::naive)
+  const bool packs = packs_fit(x, p.D, p.D) && packs_fit(y, p.D, p.D) && packs_fit(gamma, 0, 0) &&
+                     packs_fit(beta, 0, 0);
+  if (!fits_a_warp(variant, p.D, packs))
     return launch<layer_norm_forward_naive_kernel<T>>(
         stream, {blocks_for(p.rows, kThreads), kThreads}, p.rows, p.D, eps, x, gamma, beta, mean,
         inv_std, known, y);
   if constexpr (!std::is_same_v<T, double>) {
-    const bool packs = packs_fit(x, p.D, p.D) && packs_fit(y, p.D, p.D) && packs_fit(gamma, 0, 0) &&
-                       packs_fit(beta, 0, 0);
     dispatch_row<T>(p.D, packs, [&]<int V, int kPacks>() {
       launch<layer_norm_forward_warp_kernel<T, V, kPacks>>(
           stream, {blocks_for(p.rows, kLayerNormWarps), kThreads}, p.rows, p.D, eps, x, gamma, beta,
@@ -89,7 +95,9 @@ void layer_norm_backward(Stream stream, LayerNormVariant variant, const LayerNor
   T* const dx = args.dx_mode == GradMode::ignore ? nullptr : args.dx;
   const bool accumulate = args.dx_mode == GradMode::accumulate;
   const dim3 columns(blocks_for(p.D, kThreads), static_cast<unsigned>(units));
-  if (variant == LayerNormVariant::naive) {
+  const bool packs = packs_fit(args.dy, p.D, p.D) && packs_fit(args.x, p.D, p.D) &&
+                     packs_fit(dx, p.D, p.D) && packs_fit(args.gamma, 0, 0);
+  if (!fits_a_warp(variant, p.D, packs)) {
     launch<layer_norm_sums_naive_kernel<T>>(stream, {columns, kThreads}, p.rows, p.D, args.dy,
                                             args.x, args.mean, args.inv_std, partial);
     if (dx)
@@ -97,8 +105,6 @@ void layer_norm_backward(Stream stream, LayerNormVariant variant, const LayerNor
                                                   p.rows, p.D, args.dy, args.x, args.gamma,
                                                   args.mean, args.inv_std, dx, accumulate);
   } else if constexpr (!std::is_same_v<T, double>) {
-    const bool packs = packs_fit(args.dy, p.D, p.D) && packs_fit(args.x, p.D, p.D) &&
-                       packs_fit(dx, p.D, p.D) && packs_fit(args.gamma, 0, 0);
     dispatch_row<T>(p.D, packs, [&]<int V, int kPacks>() {
       launch<layer_norm_backward_warp_kernel<T, V, kPacks>>(
           stream, {static_cast<unsigned>(units), kThreads}, p.rows, p.D, args.dy, args.x,

@@ -63,7 +63,8 @@ size_t layer_norm_workspace_bytes(Device device, const LayerNormProblem& problem
 // What a GPU's kernel keeps a row in. Each gives the same result to a rounding.
 enum class LayerNormVariant {
   naive,         // a thread a row, from memory; any type
-  warp_per_row,  // a warp a row, in its registers, 16 bytes a load; D up to 1024
+  warp_per_row,  // a warp a row, in its registers, 16 bytes a load; D up to 1024, and where rows
+                 // are not 16-byte aligned, up to 512: longer ones then run as naive
 };
 LayerNormVariant layer_norm_choose(const LayerNormProblem& problem, DType dtype);
 
