@@ -27,7 +27,6 @@ import torchvision
 from safetensors.torch import load_file, save_file
 
 CLASSES = 31
-RULES = ("cdcl", "dino", "deit", "timm")
 BOUND = {"f64": (1e-8, 1e-8), "f32": (1e-4, 1e-3)}
 
 
@@ -252,6 +251,7 @@ def main():
     p.add_argument("--channels", default="6")
     p.add_argument("--sizes", default="96,224")
     p.add_argument("--modes", default="eval,train,domains,sgd")
+    p.add_argument("--rules", default="cdcl,dino,deit,timm", help="modes of a DeiT")
     p.add_argument("--precision", default="f64,f32")
     p.add_argument("--seeds", default="1")
     p.add_argument("--batch", type=int, default=4)
@@ -260,7 +260,7 @@ def main():
     failures = 0
     with tempfile.TemporaryDirectory() as folder:
         for name in args.models.split(","):
-            modes = RULES if name.startswith("deit") else args.modes.split(",")
+            modes = args.rules.split(",") if name.startswith("deit") else args.modes.split(",")
             for channels, size, mode, precision, seed in itertools.product(
                     map(int, args.channels.split(",")), map(int, args.sizes.split(",")), modes,
                     args.precision.split(","), map(int, args.seeds.split(","))):
