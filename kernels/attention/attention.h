@@ -10,8 +10,8 @@
 // The T x T matrices exist as tiles only. Every sum runs in an order fixed by the problem, without
 // atomics: any number of threads and any GPU schedule gives the same bits.
 //
-// T is f32, bf16 or f64. bf16 operands are multiplied exactly and summed in float; the quick
-// variants round P and dS to bf16 in front of the second product, as tensor cores want them.
+// T is f32, bf16 or f64. bf16 operands are multiplied exactly and summed in float; amx and
+// flash_mma round P and dS to bf16 in front of the second product, as matrix units want them.
 // Traffic: qkv and out once (forward); qkv, out, dout and dqkv once (backward).
 // Source: Dao et al., FlashAttention (2022) and FlashAttention-2 (2023).
 #pragma once

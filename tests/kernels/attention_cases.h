@@ -17,6 +17,7 @@ namespace mono::test {
 inline const std::vector<AttentionProblem> kAttentionCases = {
     {.N = 1, .T = 1, .heads = 1},
     {.N = 2, .T = 7, .heads = 3, .head_dim = 8},
+    {.N = 1, .T = 40, .heads = 1, .head_dim = 8},
     {.N = 1, .T = 33, .heads = 2, .head_dim = 64},
     {.N = 1, .T = 31, .heads = 1, .head_dim = 40, .ld_qkv = 128, .ld_out = 48},
     {.N = 1, .T = 50, .heads = 1, .head_dim = 64, .ld_qkv = 200, .ld_out = 72},
