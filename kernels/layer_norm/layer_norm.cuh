@@ -211,12 +211,13 @@ __global__ void __launch_bounds__(kLayerNormThreads)
     if (lane == 0 && inv_std) inv_std[r] = scale;
   }
   if (!y) return;
-  Row weight, offset;
-  weight.load(gamma, D, lane);
-  offset.load(beta, D, lane);
+  Row parameter;  // one after the other: registers
+  parameter.load(gamma, D, lane);
   Row::each(D, lane, [&](int i, bool) {
-    row.value[i] = fma((row.value[i] - m) * scale, weight.value[i], offset.value[i]);
+    row.value[i] = (row.value[i] - m) * scale * parameter.value[i];
   });
+  parameter.load(beta, D, lane);
+  Row::each(D, lane, [&](int i, bool) { row.value[i] += parameter.value[i]; });
   row.store(y + int64_t{r} * D, D, lane);
 }
 

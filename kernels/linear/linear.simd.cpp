@@ -125,31 +125,33 @@ void tile_pack_z(int rows, int columns, const T* z, int64_t ldz, Master<T>* pane
 }
 
 template <class T>
-void tile_pack_gradient(const GradientRows<T>& p, Master<T>* g) {
+void tile_pack_gradient(const GradientRows<T>& p, int chunk, Master<T>* g) {
   using M = Master<T>;
-  if (p.sums)
-    for (int i = 0; i < p.out; ++i) p.sums[i] = 0;
-  for (int r = 0; r < p.rows; ++r) {
-    const T* const dy = p.dy + int64_t{r} * p.out;
-    if (!g) {
-      MONO_VECTORISE
-      for (int i = 0; i < p.out; ++i) p.sums[i] += load(dy + i);
-      continue;
-    }
-    const M factor = p.factors ? static_cast<M>(p.factors[r]) : M(1);
-    if (p.sums) {
-      MONO_VECTORISE
-      for (int i = 0; i < p.out; ++i) {
-        const M v = rounded<T>(load(dy + i) * factor);
-        g[i] = v;
-        p.sums[i] += v;
+  constexpr int kFilters = TileEngine<T>::kFilters, kStrip = 2 * kFilters;  // whole cache lines
+  for (int o = 0; o < p.out; o += kStrip, g += int64_t{chunk} * kStrip)
+    for (int half = 0; half < 2 && o + half * kFilters < p.out; ++half) {
+      const int first = o + half * kFilters, count = least(kFilters, p.out - first);
+      M* to = g + int64_t{chunk} * half * kFilters;
+      M sums[kFilters] = {};
+      for (int r = 0; r < p.rows; ++r, to += kFilters) {
+        const T* const dy = p.dy + int64_t{r} * p.out + first;
+        const M factor = p.factors ? static_cast<M>(p.factors[r]) : M(1);
+        if (count == kFilters) {
+          for (int i = 0; i < kFilters; ++i) {
+            to[i] = rounded<T>(load(dy + i) * factor);
+            sums[i] += to[i];
+          }
+        } else {
+          for (int i = 0; i < count; ++i) {
+            to[i] = rounded<T>(load(dy + i) * factor);
+            sums[i] += to[i];
+          }
+          for (int i = count; i < kFilters; ++i) to[i] = 0;
+        }
       }
-    } else {
-      MONO_VECTORISE
-      for (int i = 0; i < p.out; ++i) g[i] = rounded<T>(load(dy + i) * factor);
+      if (p.sums)
+        for (int i = 0; i < count; ++i) p.sums[first + i] = sums[i];
     }
-    g += p.out;
-  }
 }
 
 #define MONO_INSTANTIATE(T)                                                           \
@@ -158,7 +160,7 @@ void tile_pack_gradient(const GradientRows<T>& p, Master<T>* g) {
   template void tile_pack_transposed<T>(const Master<T>*, int, int, int, Master<T>*); \
   template void tile_pack<T>(const Master<T>*, int, int, int, Master<T>*);            \
   template void tile_pack_z<T>(int, int, const T*, int64_t, Master<T>*);              \
-  template void tile_pack_gradient<T>(const GradientRows<T>&, Master<T>*);
+  template void tile_pack_gradient<T>(const GradientRows<T>&, int, Master<T>*);
 MONO_INSTANTIATE(float)
 MONO_INSTANTIATE(bf16)
 MONO_INSTANTIATE(double)

@@ -201,7 +201,7 @@ void AmxEngine::pack_z(int rows, int columns, const bf16* z, int64_t ldz, int ro
     }
 }
 
-void AmxEngine::multiply_outer(int chunk, int, int first, int outs, int columns, const bf16* g,
+void AmxEngine::multiply_outer(int chunk, int first, int outs, int columns, const bf16* g,
                                const bf16* panel, float* dw, int64_t lddw, bool accumulate) {
   const Session session;
   constexpr Layout layout{64, kTileSize};

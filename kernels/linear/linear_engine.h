@@ -30,14 +30,12 @@ struct GradientRows {
   int rows, out;
   const T* dy;
   const float* factors;
-  Master<T>* sums;  // null: not wanted
+  Master<T>* sums;  // (out); null: not wanted
 };
 
 struct AmxEngine {
   using E = bf16;  // of bf16 activations
   static constexpr int kPanel = 32, kRowAlign = 16, kInnerAlign = 32;
-  static constexpr bool kPacksGradient = true;
-
   static int64_t panel_size(int inner) { return round_up(inner, kInnerAlign) * kPanel; }
   // Columns [n, n + kPanel) of B, zero beyond the matrix: of w^T (reduction along w's rows), or of
   // w (reduction along its columns). w (out, in).
@@ -54,12 +52,12 @@ struct AmxEngine {
     return round_up(chunk, kInnerAlign) * round_up(out, 16);
   }
   static int64_t z_size(int chunk) { return round_up(chunk, kInnerAlign) * kPanel; }
-  // Rows [row, row + rows) of the chunk: of g (null: sums only), of a panel of z (columns at z).
+  // Rows [row, row + rows) of the chunk: of g, of a panel of z (columns at z).
   static void pack_gradient(const GradientRows<bf16>& rows, int chunk, int row, bf16* g);
   static void pack_z(int rows, int columns, const bf16* z, int64_t ldz, int row, bf16* panel);
-  // dw (outs, columns) (+)= g^T z of a chunk, for filters [first, first + outs) of `out` and a
-  // panel.
-  static void multiply_outer(int chunk, int out, int first, int outs, int columns, const bf16* g,
+  // dw (outs, columns) (+)= g^T z of a chunk, for filters [first, first + outs) and a panel; first
+  // is a multiple of 96.
+  static void multiply_outer(int chunk, int first, int outs, int columns, const bf16* g,
                              const bf16* panel, float* dw, int64_t lddw, bool accumulate);
 };
 
@@ -68,20 +66,17 @@ template <class T>
 struct TileEngine {
   using E = Master<T>;
   static constexpr int kPanel = 48, kRowAlign = 1, kInnerAlign = 1;
-  // g is dy itself where it has type E and no factors; pack_gradient then only makes the sums.
-  static constexpr bool kPacksGradient = !std::is_same_v<T, E>;
-
+  static constexpr int kFilters = 24;  // of a block of packed g: whole tiles of every level
   static int64_t panel_size(int inner) { return int64_t{inner} * kPanel; }
   static void pack_transposed(const E* w, int out, int in, int n, E* panel);
   static void pack(const E* w, int out, int in, int n, E* panel);
   static void multiply(int rows, const E* a, int64_t lda, int inner, const E* panel, E* c,
                        int64_t ldc);
-
-  static int64_t gradient_size(int chunk, int out) { return int64_t{chunk} * out; }
+  static int64_t gradient_size(int chunk, int out) { return chunk * round_up(out, kFilters); }
   static int64_t z_size(int chunk) { return int64_t{chunk} * kPanel; }
   static void pack_gradient(const GradientRows<T>& rows, int chunk, int row, E* g);
   static void pack_z(int rows, int columns, const T* z, int64_t ldz, int row, E* panel);
-  static void multiply_outer(int chunk, int out, int first, int outs, int columns, const E* g,
+  static void multiply_outer(int chunk, int first, int outs, int columns, const E* g,
                              const E* panel, E* dw, int64_t lddw, bool accumulate);
 };
 

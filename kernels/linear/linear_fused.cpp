@@ -286,11 +286,9 @@ class BackwardRows {
   void pack_gradient() {
     dy_operand_ = stage<T, Engine>(rows_, p_.out, dy_, mine_.staged);
     M* const sums = args_.dbias.data ? scratch_.bias_sums + int64_t{row_unit_} * p_.out : nullptr;
-    const bool pack = args_.dw.data && (Engine::kPacksGradient || factors_.data);
-    if (pack || sums)
+    if (args_.dw.data || sums)
       Engine::pack_gradient({rows_, p_.out, dy_, factors_.data, sums}, chunk_,
-                            first_ - chunk_first_,
-                            Engine::kPacksGradient || factors_.data ? scratch_.g : nullptr);
+                            first_ - chunk_first_, scratch_.g);
   }
 
   // Calls f(first column, columns, panel of w) for the panels of dz.
@@ -370,17 +368,14 @@ void multiply_outer(const LinearProblem& p, const LinearBackward<T>& args,
   constexpr int kFilters = 192, kPanels = 2;  // of a unit: g of it stays in the second-level cache
   const int64_t filter_units = ceil_div(p.out, kFilters);
   const int64_t panels = ceil_div(p.in, Engine::kPanel), panel_units = ceil_div(panels, kPanels);
-  const typename Engine::E* g = scratch.g;
-  if constexpr (!Engine::kPacksGradient)
-    if (!args.keep) g = args.dy + int64_t{first} * p.out;
   const bool accumulate = first > 0 || args.dw.mode == GradMode::accumulate;
   parallel_for(filter_units * panel_units, [&](int64_t unit, int) {
     const int out = static_cast<int>(unit / panel_units) * kFilters;
     const int64_t begin = unit % panel_units * kPanels;
     for (int64_t panel = begin; panel < std::min(begin + kPanels, panels); ++panel) {
       const int n = static_cast<int>(panel) * Engine::kPanel;
-      Engine::multiply_outer(chunk, p.out, out, std::min(kFilters, p.out - out),
-                             std::min(Engine::kPanel, p.in - n), g,
+      Engine::multiply_outer(chunk, out, std::min(kFilters, p.out - out),
+                             std::min(Engine::kPanel, p.in - n), scratch.g,
                              scratch.packed_z + panel * Engine::z_size(chunk),
                              args.dw.data + int64_t{out} * p.in + n, p.in, accumulate);
     }

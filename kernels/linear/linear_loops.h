@@ -45,6 +45,6 @@ MONO_DECLARE_SIMD(template <class T>
 MONO_DECLARE_SIMD(template <class T> void tile_pack_z(int rows, int columns, const T* z,
                                                       int64_t ldz, Master<T>* panel))
 MONO_DECLARE_SIMD(template <class T>
-                  void tile_pack_gradient(const GradientRows<T>& rows, Master<T>* g))
+                  void tile_pack_gradient(const GradientRows<T>& rows, int chunk, Master<T>* g))
 
 }  // namespace mono

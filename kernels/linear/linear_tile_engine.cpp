@@ -25,8 +25,8 @@ void TileEngine<T>::multiply(int rows, const E* a, int64_t lda, int inner, const
 }
 
 template <class T>
-void TileEngine<T>::pack_gradient(const GradientRows<T>& rows, int, int row, E* g) {
-  MONO_SIMD(tile_pack_gradient<T>(rows, g ? g + int64_t{row} * rows.out : nullptr));
+void TileEngine<T>::pack_gradient(const GradientRows<T>& rows, int chunk, int row, E* g) {
+  MONO_SIMD(tile_pack_gradient<T>(rows, chunk, g + int64_t{row} * kFilters));
 }
 
 template <class T>
@@ -34,14 +34,20 @@ void TileEngine<T>::pack_z(int rows, int columns, const T* z, int64_t ldz, int r
   MONO_SIMD(tile_pack_z<T>(rows, columns, z, ldz, panel + int64_t{row} * kPanel));
 }
 
+// Blocks of rows, 24 KB of the panel each, stay in the first-level cache while filters pass.
 template <class T>
-void TileEngine<T>::multiply_outer(int chunk, int out, int first, int outs, int columns, const E* g,
+void TileEngine<T>::multiply_outer(int chunk, int first, int outs, int columns, const E* g,
                                    const E* panel, E* dw, int64_t lddw, bool accumulate) {
-  E c[kLinearRows * kPanel];
-  for (int o = 0; o < outs; o += kLinearRows) {
-    const int filters = std::min(kLinearRows, outs - o);
-    std::fill_n(c, filters * kPanel, E(0));
-    gemm_add<E>(filters, kPanel, chunk, g + first + o, 1, out, panel, kPanel, c, kPanel);
+  constexpr int kTile = 4 * kFilters, kBlock = 128;
+  alignas(64) E c[kTile * kPanel];
+  for (int o = 0; o < outs; o += kTile) {
+    const int filters = std::min(kTile, outs - o);
+    std::fill_n(c, round_up(filters, kFilters) * kPanel, E(0));
+    for (int k = 0; k < chunk; k += kBlock)
+      for (int f = 0; f < filters; f += kFilters)
+        gemm_add<E>(kFilters, kPanel, std::min(kBlock, chunk - k),
+                    g + int64_t{first + o + f} * chunk + int64_t{k} * kFilters, 1, kFilters,
+                    panel + int64_t{k} * kPanel, kPanel, c + f * kPanel, kPanel);
     for (int i = 0; i < filters; ++i)
       for (int j = 0; j < columns; ++j) {
         E& to = dw[(o + i) * lddw + j];

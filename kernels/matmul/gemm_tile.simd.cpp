@@ -6,6 +6,7 @@ namespace mono::MONO_ISA {
 namespace {
 
 constexpr int kInnerBlock = 128;
+constexpr int kAhead = 12;  // rows of B: a new panel comes from the second-level cache
 #if MONO_ISA_avx512
 constexpr int kRows = 8, kVectors = 3;  // 24 of 32 registers accumulate
 #elif MONO_ISA_avx2
@@ -24,7 +25,10 @@ void tile(int inner, const M* a, int64_t row_step, int64_t inner_step, const M* 
     for (int v = 0; v < vectors; ++v) sum[i][v] = broadcast(M(0));
   for (int l = 0; l < inner; ++l) {
     V bv[vectors];
-    for (int v = 0; v < vectors; ++v) bv[v] = vload(b + l * ldb + v * kLanes);
+    for (int v = 0; v < vectors; ++v) {
+      bv[v] = vload(b + l * ldb + v * kLanes);
+      __builtin_prefetch(b + (l + kAhead) * ldb + v * kLanes);
+    }
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i) {
       const V av = broadcast(a[i * row_step + l * inner_step]);
