@@ -307,8 +307,10 @@ ReportRow row(const Subject& s, const char* key, const char* title, const Report
 
 std::string in_words(const Subject& s, const std::vector<int>& rows, const std::string& part) {
   std::string text = fmt::format("{} {}images", rows.size(), part == "all" ? "" : part + " ");
-  if (s.set.domain.known())
-    text += fmt::format(" of {} batches", distinct(pick(s.set.domain.of, rows)));
+  if (s.set.domain.known()) {
+    const int batches = distinct(pick(s.set.domain.of, rows));
+    text += fmt::format(" of {} batch{}", batches, batches == 1 ? "" : "es");
+  }
   return text;
 }
 
@@ -340,8 +342,10 @@ EmbeddingReport report_on(const EmbeddingSet& set, const ReportOptions& options)
   report.rows = set.rows();
   report.width = set.features.width;
   report.bank = in_words(s, s.bank, s.bank_part);
-  report.queries = s.leave_one_out ? "the same, each without its own well"
-                                   : in_words(s, s.queries, s.query_part);
+  report.queries = in_words(s, s.queries, s.query_part);
+  if (s.leave_one_out)
+    report.queries = s.set.well.known() ? "the same, each without its own well"
+                                        : "the same, each without itself";
   report.about["columns"] = described(set);
   report.about["bank"] = static_cast<int64_t>(s.bank.size());
   report.about["queries"] = static_cast<int64_t>(s.queries.size());

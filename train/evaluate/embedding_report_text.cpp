@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <charconv>
 #include <map>
+#include <vector>
 
 #include "train/evaluate/embedding_report.h"
 
@@ -30,24 +31,23 @@ std::string cell(const Measure* m) {
   return m->percent ? fmt::format("{:.2f}", 100 * *m->value) : fmt::format("{:.3f}", *m->value);
 }
 
-// Reasons, each once with the measures and rows that it left out.
+// Reasons, each once with the rows and measures that it left out.
 std::string reasons(const EmbeddingReport& report) {
-  std::vector<std::pair<std::string, std::string>> lines;  // reason, what
+  using Line = std::pair<std::string, std::vector<std::string>>;
+  std::vector<Line> lines;
   const auto add = [&](const std::string& reason, const std::string& what) {
-    const auto found =
-        std::ranges::find(lines, reason, &std::pair<std::string, std::string>::first);
-    if (found == lines.end())
-      lines.emplace_back(reason, what);
-    else if (("," + found->second + ",").find(" " + what + ",") == std::string::npos)
-      found->second += ", " + what;
+    if (reason.empty()) return;
+    auto line = std::ranges::find(lines, reason, &Line::first);
+    if (line == lines.end()) line = lines.insert(lines.end(), {reason, {}});
+    if (std::ranges::find(line->second, what) == line->second.end()) line->second.push_back(what);
   };
   for (const ReportRow& row : report.table) {
-    if (!row.left_out.empty()) add(row.left_out, " " + row.title);
-    for (const Measure& m : row.measures)
-      if (!m.left_out.empty()) add(m.left_out, " " + title_of(m.key));
+    add(row.left_out, row.title);
+    for (const Measure& m : row.measures) add(m.left_out, title_of(m.key));
   }
   std::string text;
-  for (const auto& [reason, what] : lines) text += fmt::format("left out:{}: {}\n", what, reason);
+  for (const auto& [reason, what] : lines)
+    text += fmt::format("left out: {}: {}\n", fmt::join(what, ", "), reason);
   return text;
 }
 
