@@ -8,6 +8,7 @@
 #include "models/self_supervised_heads.h"
 #include "nn/domain/domain_centring.h"
 #include "nn/functional/self_supervised.h"
+#include "tests/kernels/gpu_test.h"
 #include "tests/models/formula.h"
 #include "tests/paths.h"
 
@@ -23,27 +24,34 @@ const SafetensorsFile& golden() {
 }
 
 // The script's values(): uniform in [-1, 1), rounded to float.
-Tensor formula_tensor(const std::string& name, const Shape& shape, DType dtype, double scale = 1) {
+struct Place {
+  DType dtype;
+  Device device = Device::cpu;
+};
+
+Tensor formula_tensor(const std::string& name, const Shape& shape, const Place& place,
+                      double scale = 1) {
   const test::FormulaStream stream(name);
   std::vector<double> values(static_cast<size_t>(shape.elements()));
   for (size_t i = 0; i < values.size(); ++i)
     values[i] =
         scale * static_cast<double>(static_cast<float>(stream.uniform(static_cast<int64_t>(i))));
-  const Tensor t = Tensor::empty(shape, dtype);
+  const Tensor t = Tensor::empty(shape, place.dtype);
   test::assign(t, values);
-  return t;
+  return t.to(place.device);
 }
 
-Tensor scalar(double value) {
+Tensor scalar(double value, const Place& place) {
   const Tensor t = Tensor::empty({1}, DType::f64);
   t.data<double>()[0] = value;
-  return t;
+  return t.to(place.device);
 }
 
 // Largest |got - want| over the largest |want|: 1e-10 in f64; in f32 `single`. (A bias before a
 // batch norm has gradient zero, up to rounding.)
 void expect_golden(const std::string& name, const Tensor& got, double single = 2e-5) {
-  const std::vector<double> want = golden().values<double>(name), values = test::as_doubles(got);
+  const std::vector<double> want = golden().values<double>(name);
+  const std::vector<double> values = test::as_doubles(got.to(Device::cpu));
   ASSERT_EQ(values.size(), want.size()) << name;
   double worst = 0, largest = 0.01;
   for (size_t i = 0; i < want.size(); ++i) {
@@ -56,19 +64,22 @@ void expect_golden(const std::string& name, const Tensor& got, double single = 2
 
 // The loss, which is the mean of what the functions return.
 Tensor mean_of(const Tensor& losses) {
-  const std::vector<double> values = test::as_doubles(losses);
+  const std::vector<double> values = test::as_doubles(losses.to(Device::cpu));
   const Tensor mean = Tensor::empty({1}, losses.dtype());
   test::assign(mean, {std::accumulate(values.begin(), values.end(), 0.0) /
                       static_cast<double>(values.size())});
   return mean;
 }
 
-class SelfSupervisedGolden : public testing::TestWithParam<DType> {
+class SelfSupervisedGolden : public testing::TestWithParam<Place> {
  protected:
+  void SetUp() override {
+    if (GetParam().device != Device::cpu) MONO_NEEDS_GPU();
+  }
   DomainCentring centring(const CentringOptions& options = {}) const {
     const std::vector<int32_t> images = golden().values<int32_t>("images");
     const DomainCentring centring(std::vector<int64_t>(images.begin(), images.end()), kOutputs,
-                                  GetParam(), Device::cpu, options);
+                                  GetParam().dtype, GetParam().device, options);
     const Tensor start = formula_tensor("centres", {kDomains, kOutputs}, GetParam(), 0.2);
     centring.centres().copy_from(start.images(0, centring.domains()));
     return centring;
@@ -77,13 +88,14 @@ class SelfSupervisedGolden : public testing::TestWithParam<DType> {
     const std::vector<int32_t> ids = golden().values<int32_t>("domains");
     const Tensor t = Tensor::empty({2 * kPairs}, DType::i32);
     std::ranges::copy(ids, t.data<int32_t>());
-    return t;
+    return t.to(GetParam().device);
   }
   Tensor teacher() const { return formula_tensor("teacher", {2 * kPairs, kOutputs}, GetParam()); }
 };
 
 TEST_P(SelfSupervisedGolden, DinoBarlowAndBothTogether) {
-  const Tensor centred = centring().centred(teacher(), domains(), scalar(kTeacherTemperature));
+  const Tensor centred =
+      centring().centred(teacher(), domains(), scalar(kTeacherTemperature, GetParam()));
   for (const bool only_cross : {false, true})
     for (const bool direct : {false, true})
       for (const auto& [name, dino, barlow] :
@@ -101,13 +113,13 @@ TEST_P(SelfSupervisedGolden, DinoBarlowAndBothTogether) {
         options.barlow.direct = direct;
         const ConsistencyLosses losses =
             consistency_losses(student, centred, view_pairs(kViews, only_cross),
-                               scalar(kStudentTemperature), options, context);
+                               scalar(kStudentTemperature, GetParam()), options, context);
         EXPECT_EQ(losses.dino.defined(), dino != 0);
         EXPECT_EQ(losses.barlow.defined(), barlow != 0);
         double total = 0;
         for (const auto& [part, weight] : {std::pair(losses.dino, dino), {losses.barlow, barlow}})
           if (part.defined()) total += weight * test::as_doubles(mean_of(part))[0];
-        const Tensor loss = Tensor::empty({1}, GetParam());
+        const Tensor loss = Tensor::empty({1}, GetParam().dtype);
         test::assign(loss, {total});
         expect_golden(key, loss);
         tape.backward();
@@ -144,23 +156,25 @@ TEST_P(SelfSupervisedGolden, ByolAndByolBarlow) {
 
 // Output and gradients of a head on two views of five images, each with statistics of its own.
 template <class Head, class... Config>
-void expect_head(const std::string& name, DType dtype, const Config&... config) {
+void expect_head(const std::string& name, const Place& place, const Config&... config) {
   ParameterArena arena;
   NormLayers norms;
   const Head head(ModelBuilder{arena, norms, name + "."}, kWidth, config...);
-  arena.allocate(dtype);
+  arena.allocate(place.dtype, place.device);
+  const Tensor weights = Tensor::zeros(arena.weights().shape(), place.dtype);
   for (const Parameter& p : arena.parameters()) {
-    const NamedTensor theirs = to_pytorch(arena, arena.weights(), p, p.name);
-    test::assign(theirs.values, test::formula_values(p.name, theirs.shape));
-    from_pytorch(arena, arena.weights(), p, theirs.values);
+    std::vector<int64_t> shape;
+    for (int i = 0; i < p.shape.rank(); ++i) shape.push_back(p.shape[i]);
+    test::assign(arena.view(weights, p), test::formula_values(p.name, shape));
   }
-  const std::vector<int> offsets = {0, kPairs, 2 * kPairs};
+  arena.weights().copy_from(weights);
+  const SegmentTable segments({0, kPairs, 2 * kPairs}, place.device);
   Tape tape;
-  const ForwardContext context{&tape, {2, offsets.data()}, {}};
-  const Variable x(formula_tensor("x", {2 * kPairs, kWidth}, dtype), true);
+  const ForwardContext context{&tape, segments, {}};
+  const Variable x(formula_tensor("x", {2 * kPairs, kWidth}, place), true);
   const Variable y = head.forward(x, context);
   expect_golden(name + ".y", y.value());
-  y.seed_grad(formula_tensor(name + ".dy", y.shape(), dtype));
+  y.seed_grad(formula_tensor(name + ".dy", y.shape(), place));
   const Tensor gradients = arena.new_array();
   arena.begin_gradients(gradients);
   tape.backward();
@@ -193,9 +207,9 @@ TEST(SelfSupervisedHeads, TheNormOfDinosLastLayerIsFrozenUnlessAskedFor) {
     ForwardContext context;
     context.tape = &tape;
     const Variable y =
-        head.forward(Variable(formula_tensor("x", {2 * kPairs, kWidth}, DType::f64)), context);
+        head.forward(Variable(formula_tensor("x", {2 * kPairs, kWidth}, {DType::f64})), context);
     for (const double cosine : test::as_doubles(y.value())) EXPECT_LE(std::abs(cosine), 1 + 1e-12);
-    y.seed_grad(formula_tensor("dy", y.shape(), DType::f64));
+    y.seed_grad(formula_tensor("dy", y.shape(), {DType::f64}));
     const Tensor gradients = arena.new_array();
     arena.begin_gradients(gradients);
     tape.backward();
@@ -209,8 +223,13 @@ TEST(SelfSupervisedHeads, TheNormOfDinosLastLayerIsFrozenUnlessAskedFor) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Precisions, SelfSupervisedGolden, testing::Values(DType::f64, DType::f32),
-                         [](const auto& info) { return std::string(name_of(info.param)); });
+INSTANTIATE_TEST_SUITE_P(Places, SelfSupervisedGolden,
+                         testing::Values(Place{DType::f64}, Place{DType::f32},
+                                         Place{DType::f32, kGpu}),
+                         [](const auto& info) {
+                           return std::string(name_of(info.param.dtype)) +
+                                  (info.param.device == Device::cpu ? "" : "Device");
+                         });
 
 }  // namespace
 }  // namespace mono

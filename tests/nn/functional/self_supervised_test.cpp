@@ -240,11 +240,12 @@ double worst_of(const Tensor& got, const Tensor& want) {
 }
 
 TEST(SelfSupervisedDevice, ThreeStepsMatchTheCpuAlsoRecorded) {
-  test::for_each_schedule([] {
+  test::for_each_schedule_of_a_network([] {
     for (const DType dtype : {DType::f32, DType::bf16}) {
       const Outcome want = three_steps(Device::cpu, dtype, false);
       EXPECT_NE(want.losses[0], want.losses[4]);
       for (const bool recorded : {false, true}) {
+        if (!recorded && dtype == DType::bf16) continue;
         SCOPED_TRACE(recorded);
         const Outcome got = three_steps(kGpu, dtype, recorded);
         for (size_t i = 0; i < want.losses.size(); ++i)
