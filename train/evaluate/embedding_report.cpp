@@ -16,6 +16,10 @@
 namespace mono {
 namespace {
 
+// A covariance of fewer rows than that has directions of hardly any variance, which whitening blows
+// up.
+constexpr int64_t kControlsPerFeature = 10;
+
 // What the measures are taken on: the rows of bank and queries, and which are which.
 struct Subject {
   EmbeddingSet set;
@@ -260,7 +264,8 @@ Features z_normed(const Subject& s, ZNorm mode) {
 
 Features whitened(const Subject& s, Counts& counts) {
   const std::vector<uint8_t> negative = s.set.negative_controls();
-  const bool by_controls = std::ranges::count(negative, uint8_t{1}) > s.set.features.width;
+  const bool by_controls =
+      std::ranges::count(negative, uint8_t{1}) >= kControlsPerFeature * s.set.features.width;
   std::vector<uint8_t> fit = negative;
   if (!by_controls) {
     std::ranges::fill(fit, uint8_t{0});
@@ -273,10 +278,10 @@ Features whitened(const Subject& s, Counts& counts) {
   return std::move(result.features);
 }
 
-Features tvn_normed(const Subject& s, Counts& counts) {
+Features tvn_normed(const Subject& s, const std::vector<uint8_t>& control, Counts& counts) {
   require(s.set.domain, "batches");
   require_controls(s);
-  Tvn result = tvn(s.set.features, s.set.domain.of, s.set.negative_controls());
+  Tvn result = tvn(s.set.features, s.set.domain.of, control);
   counts["controls"] = result.controls;
   counts["least_controls_of_a_batch"] = result.least_controls;
   return std::move(result.features);
@@ -371,7 +376,11 @@ EmbeddingReport report_on(const EmbeddingSet& set, const ReportOptions& options)
   add("z_norm_minibatch92", "Z-norm (minibatch92)", false, false,
       [&](Counts&) { return z_normed(s, ZNorm::minibatch92); });
   if (options.post_processing) {
-    add("tvn", "TVN", false, false, [&](Counts& counts) { return tvn_normed(s, counts); });
+    add("tvn", "TVN", false, false,
+        [&](Counts& counts) { return tvn_normed(s, s.set.negative_controls(), counts); });
+    if (s.set.controls() != s.set.negative_controls())
+      add("tvn_all_controls", "TVN (all controls)", false, false,
+          [&](Counts& counts) { return tvn_normed(s, s.set.controls(), counts); });
     add("combat", "ComBat", false, false, [&](Counts& counts) { return combat_normed(s, counts); });
     add("whitening", "whitening", false, false,
         [&](Counts& counts) { return whitened(s, counts); });

@@ -4,8 +4,9 @@
 // The bank is the training part, the queries are the test part (the validation part where there is
 // no test part). Without two parts each row is asked against all rows of other wells
 // (leave-one-out). Z-norm standardises bank and queries each by itself; the other corrections are
-// fitted to both together, whitening to the negative controls where they outnumber the features and
-// to the bank otherwise. kBET and grit are of one part at a time.
+// fitted to both together: TVN to the negative controls (once more to all controls, where there are
+// positive ones), whitening to the negative controls where there are ten for each feature, and else
+// to the bank. kBET and grit are of one part at a time.
 #pragma once
 
 #include <optional>

@@ -14,6 +14,7 @@
 #include "tests/train/evaluate/tiny_run.h"
 #include "train/checkpoint.h"
 #include "train/data/csv.h"
+#include "train/evaluate/embedding_set.h"
 #include "train/evaluate/npy.h"
 #include "train/json.h"
 
@@ -350,6 +351,47 @@ TEST_F(Evaluate, EmbedWritesTheClassifiersInputAndItsMetadata) {
     ++row;
   }
   EXPECT_GT(largest, 0);
+}
+
+TEST_F(Evaluate, EmbeddingsOfBothPartsAreABankAndItsQueries) {
+  EmbedOptions options;
+  options.run = make_run(kAdaBn);
+  options.out = folder_ / "both";
+  options.parts = {"test", "train"};
+  options.compute.device = "cpu";
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(run_embed(options), 0);
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(),
+              HasSubstr("48 training and 16 test images"));
+  const EmbeddingSet set = read_embeddings(options.out);
+  EXPECT_EQ(set.rows(), 64);
+  EXPECT_EQ(std::ranges::count(set.part, Part::train), 48);
+  EXPECT_EQ(set.domain.count(), 4);
+  EXPECT_EQ(set.label.count(), 4);
+  EXPECT_TRUE(std::ranges::is_sorted(set.ids));
+
+  // The test images have the bits that they have alone.
+  EmbedOptions alone = options;
+  alone.out = folder_ / "alone";
+  alone.parts.clear();
+  ::testing::internal::CaptureStdout();
+  EXPECT_EQ(run_embed(alone), 0);
+  ::testing::internal::GetCapturedStdout();
+  std::vector<uint8_t> is_test;
+  for (const Part part : set.part) is_test.push_back(part == Part::test);
+  EXPECT_EQ(set.subset(is_test).features.values, read_embeddings(alone.out).features.values);
+
+  EvaluateOptions evaluation;
+  evaluation.embeddings.folder = options.out;
+  evaluation.embeddings.probe_epochs = 1;
+  evaluation.compute.device = "cpu";
+  EXPECT_THAT(run(evaluation), AllOf(HasSubstr("bank: 48 train images of 3 batches"),
+                                     HasSubstr("queries: 16 test images of 1 batch"),
+                                     HasSubstr("all 16 samples are of one batch")));
+  options.parts = {"tests"};
+  EXPECT_THROW(run_embed(options), Error);
+  options.parts = {"validation"};
+  EXPECT_THROW(run_embed(options), Error);
 }
 
 }  // namespace
