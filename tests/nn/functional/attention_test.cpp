@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <utility>
+
+#include "tests/kernels/gpu_test.h"
 #include "tests/nn/gradient_check.h"
 
 namespace mono {
@@ -66,6 +69,36 @@ TEST(Attention, WithoutATapeTheSameResult) {
     context.tape = &tape;
     const Tensor taped = attention(Variable(qkv, true), 2, context).value();
     EXPECT_EQ(std::memcmp(plain.raw(), taped.raw(), static_cast<size_t>(plain.bytes())), 0);
+  }
+}
+
+// Through the tape on the GPU, with the variant that is chosen there.
+TEST(AttentionGpu, IsNearTheCpu) {
+  const auto run = [](DType dtype, Device device) {
+    Tape tape;
+    ForwardContext context;
+    context.tape = &tape;
+    const Variable qkv(normal_tensor({2, 19, 3 * 32}, 1, dtype).to(device), true);
+    const Variable out = attention(qkv, 2, context);
+    out.seed_grad(normal_tensor({2, 19, 32}, 2, dtype).to(device));
+    tape.backward();
+    return std::pair(out.value().to(Device::cpu), qkv.grad().to(Device::cpu));
+  };
+  const auto expect_near = [](const Tensor& got, const Tensor& want, double tolerance) {
+    dispatch_activation(want.dtype(), [&]<class T>() {
+      for (int64_t i = 0; i < want.elements(); ++i)
+        EXPECT_NEAR(static_cast<double>(static_cast<Master<T>>(got.data<T>()[i])),
+                    static_cast<double>(static_cast<Master<T>>(want.data<T>()[i])), tolerance);
+    });
+  };
+  for (const DType dtype : {DType::f32, DType::bf16, DType::f64}) {
+    const auto want = run(dtype, Device::cpu);
+    test::for_each_schedule([&] {
+      const auto got = run(dtype, kGpu);
+      const double tolerance = dtype == DType::bf16 ? 4e-2 : 1e-5;
+      expect_near(got.first, want.first, tolerance);
+      expect_near(got.second, want.second, tolerance);
+    });
   }
 }
 
