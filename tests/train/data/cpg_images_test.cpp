@@ -200,6 +200,23 @@ TEST(CpgTree, RawTiffIsScaledByOneRule) {
   EXPECT_THROW(images.read(0, std::span(&channel, 1), got.data()), PngError);
 }
 
+TEST(CpgTree, StatisticsAfterNormalisation) {
+  TempDir dir;
+  make_screen(dir);
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run_data_stats({dir.path(), true, "all-images"}), 0);
+  const auto plates = parse_json(testing::internal::GetCapturedStdout(), "stats")["plates"].array();
+  ASSERT_EQ(plates.size(), 25u);
+  for (const JsonView& plate : plates) {
+    EXPECT_NEAR(plate["normalised_mean"].number(), 0, 1e-12);
+    EXPECT_NEAR(plate["normalised_std"].number(), 1, 1e-12);
+  }
+  testing::internal::CaptureStdout();
+  EXPECT_EQ(run_data_stats({dir.path(), false, "negative-controls"}), 0);
+  EXPECT_THAT(testing::internal::GetCapturedStdout(), testing::HasSubstr("normalised: mean"));
+  EXPECT_THROW(run_data_stats({dir.path(), false, "controls"}), Error);
+}
+
 TEST(CpgTree, PackedSmallerAndUsedWithoutTheFiles) {
   TempDir dir, out;
   make_screen(dir);

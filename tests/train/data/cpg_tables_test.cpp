@@ -2,6 +2,7 @@
 #include "train/data/cpg_tables.h"
 
 #include "kernels/base/error.h"
+#include "kernels/base/philox.h"
 #include "tests/train/data/cpg_screen.h"
 #include "tests/train/data/test_screen.h"
 #include "train/data/csv.h"
@@ -249,6 +250,32 @@ TEST(CpgTables, BadPlateMaps) {
               testing::HasSubstr("barcode_platemap.csv:1: needs repurposing_info_external"));
   test::write_text(dir / "lincs_plates_final_batch_1.txt", "SQ77\n");
   EXPECT_THAT(first_problem(dir.path()), testing::HasSubstr("plate 'SQ77' of lincs_plates_final"));
+}
+
+// Bytes changed at random: sites or an Error that says where, nothing else.
+TEST(CpgTables, MutatedTablesAreReadOrRefused) {
+  TempDir dir;
+  write_platemaps(dir);
+  const char* files[] = {"barcode_platemap.csv", "platemap/M1.txt",
+                         "repurposing_info_external_moa_map_resolved.tsv"};
+  int refused = 0;
+  for (uint32_t i = 0; i < 150; ++i) {
+    Philox random(1, Purpose::test, 2, i);
+    const auto path = dir / files[i % 3];
+    const std::string good = test::read_text(path);
+    std::string bad = good;
+    for (int k = 0; k < 2; ++k)
+      bad[random.below(static_cast<uint32_t>(bad.size()))] = "\t\n\r\"\0,/.@0 "[random.below(11)];
+    test::write_text(path, bad);
+    try {
+      EXPECT_FALSE(open_dataset(dir.path()).sites.empty());
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::data) << e.what();
+      ++refused;
+    }
+    test::write_text(path, good);
+  }
+  EXPECT_GT(refused, 50);
 }
 
 // The public tables: plates, replicates, doses.
