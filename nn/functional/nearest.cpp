@@ -135,6 +135,11 @@ Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const
     fail(ErrorKind::data, "nearest: {} neighbours are asked for, but the bank has {} rows", k,
          bank.rows);
 
+  const auto allowed = [&](int query, int row) {
+    return !grouped ||
+           bank_groups[static_cast<size_t>(row)] != query_groups[static_cast<size_t>(query)];
+  };
+
   const Tensor packed = pack_bank(bank);
   const float* panels = packed.data<float>();
   Neighbours result;
@@ -171,9 +176,7 @@ Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const
         const float* row = s.c.data() + int64_t{i} * kPanel;
         if (!any_above(row, kPanel, best.bar())) continue;
         for (int j = 0; j < columns; ++j)
-          if (row[j] > best.bar() && (!grouped || bank_groups[static_cast<size_t>(first + j)] !=
-                                                      query_groups[static_cast<size_t>(begin + i)]))
-            best.offer(row[j], first + j);
+          if (row[j] > best.bar() && allowed(begin + i, first + j)) best.offer(row[j], first + j);
       }
     }
     for (int i = 0; i < rows; ++i) {

@@ -143,6 +143,7 @@ Measure measure_knn_other_batches(const Subject& s, const Features& x,
   return measure("knn_other_batches", true, [&](Measure& m) {
     require(s.set.label, "labels");
     require(s.set.domain, "batches");
+    if (distinct(s.set.domain.of) < 2) fail(ErrorKind::data, "there is no other batch");
     const Knn result = knn_leave_one_out(x, s.set.label.of, s.set.domain.of, options.knn);
     m.counts["k"] = options.knn.k;
     m.counts["queries"] = result.accuracy.images;
