@@ -150,6 +150,10 @@ LoadedCheckpoint load_last_checkpoint(const fs::path& run) {
   return load_checkpoint(folders.front());
 }
 
+LoadedCheckpoint load_checkpoint_of(const fs::path& run, int64_t step) {
+  return load_checkpoint(run / "ckpt" / fmt::format("{}{:08}", kStep, step));
+}
+
 CheckpointStore::CheckpointStore(const RunDirectory& run, int64_t keep)
     : folder_(run.checkpoints()), keep_(static_cast<size_t>(keep)) {
   MONO_CHECK(keep >= 2, "keeping {} checkpoints", keep);
@@ -217,7 +221,8 @@ void CheckpointStore::prune() {
   for (const fs::path& folder : std::set<fs::path>(rejected_)) discard(folder);
   rejected_.clear();
   const std::vector<fs::path> folders = list_checkpoints(folder_.parent_path());
-  for (size_t i = keep_; i < folders.size(); ++i) discard(folders[i]);
+  for (size_t i = keep_; i < folders.size(); ++i)
+    if (step_of(folders[i]) != kept_step_) discard(folders[i]);
 }
 
 void CheckpointStore::discard(const fs::path& folder) {

@@ -54,6 +54,8 @@ std::vector<std::filesystem::path> list_checkpoints(const std::filesystem::path&
 // Of a run that somebody may still be writing: its newest checkpoint, which must verify, as
 // evaluation must not silently take another one. ErrorKind::data.
 LoadedCheckpoint load_last_checkpoint(const std::filesystem::path& run);
+// The run's checkpoint of a step, likewise.
+LoadedCheckpoint load_checkpoint_of(const std::filesystem::path& run, int64_t step);
 
 // A run's checkpoints, in the hands of the one process that writes them.
 class CheckpointStore {
@@ -69,6 +71,9 @@ class CheckpointStore {
   // none at all. ErrorKind::data where there are some but none verifies.
   std::optional<LoadedCheckpoint> load_newest();
 
+  // The checkpoint of this step stays whatever comes after it; a negative step: none does.
+  void keep_step(int64_t step) { kept_step_ = step; }
+
  private:
   void publish(const std::filesystem::path& temporary, const std::filesystem::path& folder);
   void prune();
@@ -78,6 +83,7 @@ class CheckpointStore {
 
   std::filesystem::path folder_;
   size_t keep_;
+  int64_t kept_step_ = -1;
   int serial_ = 0;
   std::set<std::filesystem::path> rejected_;
 };

@@ -97,6 +97,17 @@ void bind_sets(CLI::App& command, std::vector<std::string>& sets) {
       ->allow_extra_args(false);
 }
 
+// What training starts from: other spellings of keys.
+void bind_start(CLI::App& command, std::vector<std::string>& sets) {
+  command.add_option_function<std::string>(
+      "--weights",
+      [&sets](const std::string& file) { sets.push_back("model.weights='" + file + "'"); },
+      "ImageNet weights of the backbone (.safetensors), as --set model.weights=...");
+  command.add_flag_callback(
+      "--from-scratch", [&sets] { sets.push_back("model.from_scratch=true"); },
+      "random weights where the recipe wants ImageNet's; labels every result");
+}
+
 // The recipe, and flags that are another spelling of one of its keys.
 void bind_recipe(CLI::App& command, std::string& recipe, std::vector<std::string>& sets) {
   command.add_option("--recipe", recipe, "a name of `list recipes`, or a .toml file")->required();
@@ -109,6 +120,7 @@ void bind_recipe(CLI::App& command, std::string& recipe, std::vector<std::string
         },
         help);
   };
+  bind_start(command, sets);
   shorthand("--seed", "seed", "as --set seed=N");
   shorthand("--precision", "train.precision", "f32 or bf16, as --set train.precision=...");
   shorthand("--on-bad-image", "data.on_bad_image", "fail or drop, as --set data.on_bad_image=...");
@@ -200,7 +212,8 @@ void bind_embed(CLI::App& command, EmbedOptions& options) {
 }
 
 void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
-  command.add_option("table", options.table, "rxrx1/table1")->required();
+  command.add_option("table", options.table, "rxrx1/table1, cdcl/table1 or cdcl/table3")
+      ->required();
   command.add_flag("--smoke", options.smoke, "the same methods at a size for two cores");
   command.add_flag("--dry-run", options.dry_run, "say what it takes; needs metadata.csv only");
   command.add_option("--methods", options.methods, "some rows only: baseline,adabn")
@@ -209,7 +222,12 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
   command.add_option("--seeds", options.seeds, "these seeds: 1,2,3; as the recipes say without it")
       ->delimiter(',')
       ->allow_extra_args(false);
+  command
+      .add_option("--grid", options.grid,
+                  "KEY=V1,V2,...: train with each, evaluate the best by validation (cdcl/ tables)")
+      ->allow_extra_args(false);
   bind_sets(command, options.sets);
+  bind_start(command, options.sets);
   bind_data(command, options.data);
   bind_cache(command, options.cache);
   command.add_option("--out", options.out, "receives the runs and table.md; not for --dry-run");

@@ -77,6 +77,7 @@ struct ReproduceOptions {
   bool dry_run = false;              // print what would be done; needs only metadata.csv
   std::vector<std::string> methods;  // some rows of the table; empty: all
   std::vector<int64_t> seeds;        // empty: as the recipes say, from their `seed` on
+  std::vector<std::string> grid;     // KEY=V1,V2,...: the best by validation; cdcl/ tables only
   std::vector<std::string> sets;
   std::filesystem::path data;
   std::filesystem::path cache;

@@ -30,11 +30,10 @@ class GroupsStep final : public TrainStep {
   // `abandon` is asked before each group. Error(diverged) names the first layer that is not finite.
   std::optional<StepFigures> run(int64_t step, const std::function<bool()>& abandon = {}) override;
   TrainingState state() override;
+  const Model& evaluated() const override { return model_; }
   double waited() const override { return loader_->waited(); }
   int64_t total_steps() const override { return schedule_.total_steps; }
-  int64_t epoch_steps() const override {
-    return schedule_.total_steps / setup_.recipe.train.epochs;
-  }
+  int64_t epoch_steps() const override { return steps_per_epoch(setup_); }
   int64_t images() const override { return setup_.recipe.batch.images(); }
 
  private:

@@ -340,6 +340,9 @@ class Loader {
   // Which keys go with which method and form of batch.
   void check_views(const Recipe& r) const {
     const bool views = r.batch.form == BatchForm::views;
+    if (!views && r.train.epochs == 0)
+      refuse(place_of("train.epochs"),
+             "train.epochs: 0 is out of range with batch.form = \"groups\": at least 1");
     if (r.method != Method::supervised && !views)
       refuse(place_of("method"), "method = {} needs batch.form = \"views\": it compares crops",
              text_of(r.method));
@@ -347,13 +350,22 @@ class Loader {
       refuse(place_of("optim.kind"), "batch.form = \"views\" needs optim.kind = \"adamw\"");
     if (!views && r.optim.kind != OptimKind::sgd)
       refuse(place_of("optim.kind"), "optim.kind = \"adamw\" needs batch.form = \"views\"");
-    if (views && !r.model.backbone.starts_with("deit"))
-      refuse(
-          place_of("model.backbone"),
-          "batch.form = \"views\" needs a DeiT backbone; '{}' trains with batch.form = \"groups\"",
-          r.model.backbone);
+    if (r.method != Method::supervised && !r.model.backbone.starts_with("deit"))
+      refuse(place_of("model.backbone"), "method = {} needs a DeiT backbone, not '{}'",
+             text_of(r.method), r.model.backbone);
     if (!views && r.model.backbone.starts_with("deit"))
       refuse(place_of("model.backbone"), "{} needs batch.form = \"views\"", r.model.backbone);
+    if (r.data.fold > 0 && r.data.validation_experiments > 0)
+      refuse(place_of("data.validation_experiments"),
+             "data.fold = {} has validation experiments of its own; set "
+             "data.validation_experiments = 0",
+             r.data.fold);
+    if (r.data.split != SplitBy::separated &&
+        (r.data.fold > 0 || r.data.validation_experiments > 0))
+      refuse(place_of("data.split"), "whole experiments are held out: data.split = \"separated\"");
+    if (r.model.backbone == "intensity_histogram" && r.train.epochs > 0)
+      refuse(place_of("train.epochs"),
+             "intensity_histogram has nothing to train; set train.epochs = 0");
     if (r.method != Method::supervised && !r.ssl.dino_loss && !r.ssl.barlow_loss)
       refuse(place_of("ssl.dino_loss"),
              "ssl.dino_loss and ssl.barlow_loss are both false: there is no loss to minimise");
@@ -463,9 +475,10 @@ std::string_view recipe_source(std::string_view name) {
 }
 
 const std::vector<std::string>& backbone_names() {
-  static const std::vector<std::string> names = {"densenet_smoke", "densenet121", "densenet161",
-                                                 "densenet169",    "densenet201", "resnet18",
-                                                 "resnet50",       "resnet101"};
+  static const std::vector<std::string> names = {
+      "densenet_smoke", "densenet121", "densenet161",        "densenet169", "densenet201",
+      "resnet18",       "resnet50",    "resnet101",          "deit_smoke",  "deit_tiny",
+      "deit_small",     "deit_base",   "intensity_histogram"};
   return names;
 }
 

@@ -15,7 +15,7 @@
 
 namespace mono {
 
-enum class Target { sirna, experiment };       // what the main head classifies
+enum class Target { sirna, experiment, moa };  // what the main head classifies
 enum class SplitBy { separated, stratified };  // whole experiments unseen, or every one in both
 enum class StratifiedBy { well, image };       // image: the two sites of a well may part
 enum class Normalisation {                     // Table 5
@@ -24,7 +24,10 @@ enum class Normalisation {                     // Table 5
   control_experiment,                          // the controls of the image's experiment
   all_experiment,                              // all images of the image's experiment
   control_plate,                               // the controls of the image's plate
-  all_plate                                    // all images of the image's plate
+  all_plate,                                   // all images of the image's plate
+  // CDCL's: means over images of the images' own means and stds
+  negative_control_plate,  // of the plate's EMPTY wells
+  published_constants      // the same for all plates
 };
 enum class StdBy { pooled, mean_of_stds };  // for all but `self`
 enum class OnBadImage { fail, drop };       // drop: decided before training, and listed
@@ -70,15 +73,14 @@ struct Recipe {
     bool pool_after_relu = true;  // ReLU, then global average pooling, as torchvision
     std::string weights;          // .safetensors to start from; empty: random initialisation
     std::string init_from;        // a run whose backbone to start from; its heads are left behind
-    // That a recipe at the paper's scale, which starts from ImageNet weights, may start from random
-    // ones; every result is then labelled so.
-    bool from_scratch = false;
+    // pretrained: the recipe is one of ImageNet weights; without `weights` or `init_from` it is an
+    // error unless from_scratch says that this is meant, which labels every result.
+    bool pretrained = false, from_scratch = false;
     // Vision transformers. Size and patch only for backbone = "deit_smoke".
     int64_t patch = 16, depth = 12, dim = 384, heads = 6;
     ChannelRule channel_rule = ChannelRule::tile;
     PositionEmbedding position_embedding = PositionEmbedding::cdcl;
     double drop_path = 0;  // of the last block, from 0 for the first; the teacher's is 0
-    bool needs_weights() const { return weights.empty() && init_from.empty() && !from_scratch; }
   } model;
 
   struct Data {
@@ -92,7 +94,11 @@ struct Recipe {
     int64_t crop = 0;  // side in pixels, random in training, central in evaluation; 0: whole image
     int64_t resize = 0;  // images are made this many pixels a side first; 0: as they are
     int64_t fold = 0;    // of the rotation of experiments (replicates in cpg0004); 0: data.split
+    // fold = 0: so many training experiments, the last ones by name, validate instead.
+    int64_t validation_experiments = 0;
     Subset subset = Subset::all;
+    int64_t control_fields = 2000;  // cpg0004: at most so many DMSO fields train; 0: all
+    bool selection = false;         // cpg0004: CDCL's 570 treatments at 10 uM only
     DomainKey domain_key = DomainKey::experiment;
     // Which images make a pair: another one of the same treatment from another domain. Where there
     // is none: an error (treatment), or any of the same treatment, itself included
@@ -100,6 +106,7 @@ struct Recipe {
     PairKey pair_key = PairKey::treatment;
     Normalisation normalisation = Normalisation::self;
     StdBy std = StdBy::pooled;
+    bool floor_statistics = false;  // of views: whole counts, as CDCL's published table seems to be
     OnBadImage on_bad_image = OnBadImage::fail;
   } data;
 
@@ -133,12 +140,14 @@ struct Recipe {
     double barlow_weight = 0.75;    // of both losses' sum, where both are there
     double barlow_diagonal = 0.05;  // weights of the two means of the correlation matrix
     double barlow_off_diagonal = 0.95;
+    bool normalise_losses = true;    // DINO / ln K; Barlow / (diagonal + 0.01 off-diagonal)
     bool only_cross_domain = false;  // no terms between two views of one image
     int64_t hidden = 1024;           // widths of DINO's head
     int64_t bottleneck = 512;
     int64_t outputs = 4096;
     int64_t byol_hidden = 4096;  // widths of BYOL's projector and predictor
     int64_t byol_outputs = 256;
+    bool byol_output_norm = true;  // batch norm behind the projector, as CDCL's code has it
     double student_temperature = 0.1;
     double teacher_temperature = 0.04;  // at the start
     double teacher_temperature_end = 0.07;
@@ -202,6 +211,7 @@ struct Recipe {
     double warmup_epochs = 5;         // linear, per step
     int64_t warmup_steps = 0;         // the same in steps; 0: warmup_epochs
     double warmup_lr = 0;             // where the warm-up begins
+    bool warmup_overshoot = false;    // CDCL's code: its last step is one beyond lr
     double eta_min = 0;               // where the cosine ends
     LrSchedule schedule = LrSchedule::cosine;
   } optim;

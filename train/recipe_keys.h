@@ -32,11 +32,11 @@ struct EnumNames;
       return names;                                                \
     }                                                              \
   }
-MONO_ENUM_NAMES(Target, "sirna", "experiment");
+MONO_ENUM_NAMES(Target, "sirna", "experiment", "moa");
 MONO_ENUM_NAMES(SplitBy, "separated", "stratified");
 MONO_ENUM_NAMES(StratifiedBy, "well", "image");
 MONO_ENUM_NAMES(Normalisation, "self", "all", "control-experiment", "all-experiment",
-                "control-plate", "all-plate");
+                "control-plate", "all-plate", "negative-control-plate", "published-constants");
 MONO_ENUM_NAMES(StdBy, "pooled", "mean-of-stds");
 MONO_ENUM_NAMES(OnBadImage, "fail", "drop");
 MONO_ENUM_NAMES(BatchHeadMode, "none", "detached", "reversed");
@@ -80,6 +80,7 @@ void each_key(R& r, Visit&& visit) {
   visit("model.pool_after_relu", r.model.pool_after_relu, any);
   visit("model.weights", r.model.weights, any);
   visit("model.init_from", r.model.init_from, any);
+  visit("model.pretrained", r.model.pretrained, any);
   visit("model.from_scratch", r.model.from_scratch, any);
   visit("model.patch", r.model.patch, KeyRule{.low = 1, .high = 256});
   visit("model.depth", r.model.depth, KeyRule{.low = 1, .high = 256});
@@ -100,11 +101,15 @@ void each_key(R& r, Visit&& visit) {
   visit("data.crop", r.data.crop, KeyRule{.low = 0, .high = 65536});
   visit("data.resize", r.data.resize, KeyRule{.low = 0, .high = 65536});
   visit("data.fold", r.data.fold, KeyRule{.low = 0, .high = 6});
+  visit("data.validation_experiments", r.data.validation_experiments, count_or_0);
   visit("data.subset", r.data.subset, any);
+  visit("data.control_fields", r.data.control_fields, count_or_0);
+  visit("data.selection", r.data.selection, any);
   visit("data.domain_key", r.data.domain_key, any);
   visit("data.pair_key", r.data.pair_key, any);
   visit("data.normalisation", r.data.normalisation, any);
   visit("data.std", r.data.std, any);
+  visit("data.floor_statistics", r.data.floor_statistics, any);
   visit("data.on_bad_image", r.data.on_bad_image, any);
 
   visit("batch.form", r.batch.form, any);
@@ -132,12 +137,14 @@ void each_key(R& r, Visit&& visit) {
   visit("ssl.barlow_weight", r.ssl.barlow_weight, fraction);
   visit("ssl.barlow_diagonal", r.ssl.barlow_diagonal, not_negative);
   visit("ssl.barlow_off_diagonal", r.ssl.barlow_off_diagonal, not_negative);
+  visit("ssl.normalise_losses", r.ssl.normalise_losses, any);
   visit("ssl.only_cross_domain", r.ssl.only_cross_domain, any);
   visit("ssl.hidden", r.ssl.hidden, width);
   visit("ssl.bottleneck", r.ssl.bottleneck, width);
   visit("ssl.outputs", r.ssl.outputs, KeyRule{.low = 2, .high = 262144});
   visit("ssl.byol_hidden", r.ssl.byol_hidden, width);
   visit("ssl.byol_outputs", r.ssl.byol_outputs, width);
+  visit("ssl.byol_output_norm", r.ssl.byol_output_norm, any);
   visit("ssl.student_temperature", r.ssl.student_temperature, temperature);
   visit("ssl.teacher_temperature", r.ssl.teacher_temperature, temperature);
   visit("ssl.teacher_temperature_end", r.ssl.teacher_temperature_end, temperature);
@@ -189,10 +196,11 @@ void each_key(R& r, Visit&& visit) {
   visit("optim.warmup_epochs", r.optim.warmup_epochs, not_negative);
   visit("optim.warmup_steps", r.optim.warmup_steps, count_or_0);
   visit("optim.warmup_lr", r.optim.warmup_lr, KeyRule{.low = 0, .high = 1e3});
+  visit("optim.warmup_overshoot", r.optim.warmup_overshoot, any);
   visit("optim.eta_min", r.optim.eta_min, KeyRule{.low = 0, .high = 1e3});
   visit("optim.schedule", r.optim.schedule, any);
 
-  visit("train.epochs", r.train.epochs, count);
+  visit("train.epochs", r.train.epochs, count_or_0);
   visit("train.precision", r.train.precision, any);
 
   visit("bn.eps", r.bn.eps, KeyRule{.low = 1e-12, .high = 1});

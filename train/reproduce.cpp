@@ -7,6 +7,7 @@
 #include "train/commands.h"
 #include "train/data/sampler.h"
 #include "train/evaluate/reproduce.h"
+#include "train/evaluate/reproduce_cdcl.h"
 #include "train/setup.h"
 
 namespace mono {
@@ -83,13 +84,51 @@ int print_plan(const ReproduceOptions& options) {
   return 0;
 }
 
+// Images, steps and runs of a table of CDCL; the floors train nothing.
+int print_cdcl_plan(const ReproduceOptions& options) {
+  const std::vector<CdclMethod> methods = cdcl_methods(options);
+  const size_t points = grid_points(options.grid).size();
+  const Dataset dataset = open_dataset(options.data);
+  fmt::print("{}: {}, {} experiments, {} classes, {} images{}\n\n", options.table,
+             options.data.string(), dataset.experiments.size(), with_commas(dataset.num_classes),
+             with_commas(static_cast<int64_t>(dataset.sites.size())),
+             dataset.layout == Layout::none ? " in the table (no image is there)" : "");
+  fmt::print("{:<20} {:>4} {:>15} {:>10} {:>11} {:>14} {:>11} {:>5} {:>15}\n", "method", "fold",
+             "training images", "validation", "test images", "steps an epoch", "steps a run",
+             "runs", "Z-norm k-NN");
+  int64_t runs = 0, steps = 0;
+  for (const CdclMethod& method : methods)
+    for (const int64_t fold : method.folds) {
+      std::vector<std::string> sets = options.sets;
+      sets.push_back(fmt::format("data.fold={}", fold));
+      const Recipe recipe = load_recipe(method.recipe, sets);
+      const Split split = split_of(recipe, dataset, dataset.layout == Layout::none);
+      const auto count = [](const std::vector<int>& part) {
+        return with_commas(static_cast<int64_t>(part.size()));
+      };
+      const int64_t per_epoch = static_cast<int64_t>(split.train.size()) / recipe.batch.anchors;
+      const int64_t per_run = per_epoch * recipe.train.epochs;
+      const auto here = static_cast<int64_t>(method.seeds.size() * (method.floor ? 1 : points));
+      fmt::print("{:<20} {:>4} {:>15} {:>10} {:>11} {:>14} {:>11} {:>5} {:>15}\n", method.name,
+                 fold, count(split.train), count(split.validation), count(split.test),
+                 with_commas(per_epoch), with_commas(per_run), here,
+                 percent(recipe.paper, "z_norm_knn"));
+      runs += here;
+      steps += here * per_run;
+    }
+  fmt::print("\n{} runs, {} steps in all. Nothing was trained (--dry-run).\n", with_commas(runs),
+             with_commas(steps));
+  return 0;
+}
+
 }  // namespace
 
 int run_reproduce(const ReproduceOptions& options) {
-  if (options.dry_run) return print_plan(options);
+  const bool cdcl = std::ranges::count(cdcl_tables(), options.table) > 0;
+  if (options.dry_run) return cdcl ? print_cdcl_plan(options) : print_plan(options);
   if (options.out.empty())
     fail(ErrorKind::usage, "reproduce: --out is required, the folder for the runs and the table");
-  return execute_table1(options);
+  return cdcl ? execute_cdcl_table(options) : execute_table1(options);
 }
 
 }  // namespace mono

@@ -2,9 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "kernels/base/thread_pool.h"
+#include "models/intensity_histogram.h"
 #include "models/weights.h"
+#include "train/data/folds.h"
+#include "train/data/labels.h"
+#include "train/data/selection.h"
+#include "train/run_weights.h"
 
 namespace mono {
 
@@ -18,6 +24,54 @@ SplitOptions split_options(const Recipe& recipe) {
   options.cell_types = recipe.data.cell_types;
   options.train_experiments = static_cast<int>(recipe.data.train_experiments);
   return options;
+}
+
+namespace {
+
+FoldOptions fold_options(const Recipe& recipe) {
+  FoldOptions options;
+  options.fold = static_cast<int>(recipe.data.fold);
+  options.subset = recipe.data.subset;
+  if (!recipe.data.cell_types.empty()) options.cell_type = recipe.data.cell_types.front();
+  options.control_fields = static_cast<int>(recipe.data.control_fields);
+  options.seed = recipe.seed;
+  return options;
+}
+
+// Moves the last `count` training experiments to validation.
+void hold_out_experiments(const Dataset& dataset, int64_t count, Split& split) {
+  if (count == 0) return;
+  const auto experiment_of = [&](int site) {
+    return dataset.sites[static_cast<size_t>(site)].experiment;
+  };
+  std::set<int> left;
+  for (const int site : split.train) left.insert(experiment_of(site));
+  if (count >= static_cast<int64_t>(left.size()))
+    fail(ErrorKind::usage,
+         "data.validation_experiments = {}, but only {} experiments are there to train on", count,
+         left.size());
+  const int first = *std::prev(left.end(), static_cast<ptrdiff_t>(count));
+  const auto validates = [&](int site) { return experiment_of(site) >= first; };
+  std::ranges::copy_if(split.train, std::back_inserter(split.validation), validates);
+  std::erase_if(split.train, validates);
+}
+
+}  // namespace
+
+Split split_of(const Recipe& recipe, const Dataset& dataset, bool include_incomplete) {
+  if (recipe.data.fold == 0) {
+    if (recipe.data.subset != Subset::all)
+      fail(ErrorKind::usage, "data.subset needs data.fold: the k-NN bank stays the whole of it");
+    SplitOptions options = split_options(recipe);
+    options.include_incomplete = include_incomplete;
+    Split split = make_split(dataset, options);
+    hold_out_experiments(dataset, recipe.data.validation_experiments, split);
+    split.bank = split.train;
+    return split;
+  }
+  FoldOptions options = fold_options(recipe);
+  options.include_incomplete = include_incomplete;
+  return make_folds(dataset, options);
 }
 
 namespace {
@@ -41,23 +95,58 @@ void choose_pixels(RunSetup& setup) {
     fail(ErrorKind::usage, "data.crop = {} is larger than the screen's images of {} pixels",
          recipe.data.crop, side);
   setup.crop = recipe.data.crop == 0 ? side : static_cast<int>(recipe.data.crop);
+  if (recipe.batch.form == BatchForm::views) {
+    if (recipe.views.size > side)
+      fail(ErrorKind::usage,
+           "views.size = {} is larger than the images of {} pixels, of which evaluation takes the "
+           "middle (data.resize = {})",
+           recipe.views.size, side, recipe.data.resize);
+    setup.crop = static_cast<int>(recipe.views.size);
+  }
   setup.precision = recipe.train.precision == Precision::bf16 ? DType::bf16 : DType::f32;
 }
 
 void choose_labels(RunSetup& setup) {
   const Dataset& dataset = setup.dataset;
-  const bool by_experiment = setup.recipe.data.target == Target::experiment;
   setup.experiments = static_cast<int>(dataset.experiments.size());
-  setup.classes = by_experiment ? setup.experiments : dataset.num_classes;
-  setup.class_names = by_experiment ? dataset.experiments : dataset.class_names;
-  for (const Site& site : dataset.sites)
-    setup.label.push_back(by_experiment ? site.experiment : site.sirna_id);
+  if (setup.recipe.data.target == Target::experiment) {
+    setup.class_names = dataset.experiments;
+    for (const Site& site : dataset.sites) setup.label.push_back(site.experiment);
+  } else {
+    const bool moa = setup.recipe.data.target == Target::moa;
+    Labels labels = dataset_labels(dataset, moa ? LabelKind::moa : LabelKind::treatment);
+    setup.class_names = std::move(labels.names);
+    setup.label = std::move(labels.of_site);
+  }
+  setup.classes = static_cast<int>(setup.class_names.size());
   for (const int site : setup.split.train)
     if (setup.label[static_cast<size_t>(site)] < 0)
-      fail(ErrorKind::data, "{}:{}: {}: a training site without a siRNA",
+      fail(ErrorKind::data, "{}:{}: {}: a training site without a {}",
            dataset.tables[static_cast<size_t>(dataset.sites[static_cast<size_t>(site)].table)],
            dataset.sites[static_cast<size_t>(site)].row,
-           dataset.sites[static_cast<size_t>(site)].site_id);
+           dataset.sites[static_cast<size_t>(site)].site_id,
+           setup.recipe.data.target == Target::moa ? "mechanism of action" : "siRNA");
+}
+
+// Plates' statistics as CDCL takes them, or one of the paper's Table 5.
+NormalisationStats statistics_of(const RunSetup& setup) {
+  const Recipe::Data& data = setup.recipe.data;
+  const auto by_plate = [&](PlateStatistics of) {
+    return plate_normalisation(setup.dataset, *setup.images, setup.channels, setup.split,
+                               {.of = of, .floor_stats = data.floor_statistics});
+  };
+  switch (data.normalisation) {
+    case Normalisation::negative_control_plate:
+      return by_plate(PlateStatistics::negative_controls);
+    case Normalisation::published_constants:
+      return by_plate(PlateStatistics::constants);
+    case Normalisation::all_plate:
+      if (setup.recipe.batch.form == BatchForm::views) return by_plate(PlateStatistics::all_images);
+      [[fallthrough]];
+    default:
+      return normalisation_statistics(setup.dataset, *setup.images, setup.channels, setup.split,
+                                      data.normalisation, data.std);
+  }
 }
 
 // Reads every site of `part` once; those that cannot be read leave it, in order.
@@ -80,7 +169,8 @@ void drop_unreadable(RunSetup& setup, std::vector<int>& part) {
       kept.push_back(part[i]);
       continue;
     }
-    setup.left_out.push_back({part[i], reasons[i]});
+    if (setup.dataset.sites[static_cast<size_t>(part[i])].channels_present != 0)  // in two parts
+      setup.left_out.push_back({part[i], reasons[i]});
     setup.dataset.sites[static_cast<size_t>(part[i])].channels_present = 0;  // for all that follows
   }
   part = std::move(kept);
@@ -106,45 +196,135 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
   setup->recipe = recipe;
   setup->device = device;
   setup->dataset = open_dataset(data);
-  setup->images = open_images(setup->dataset, cache);
+  if (recipe.data.selection) setup->dataset = select_treatments(std::move(setup->dataset));
+  setup->images = open_images(setup->dataset, cache, static_cast<int>(recipe.data.resize));
   choose_pixels(*setup);
-  setup->split = make_split(setup->dataset, split_options(recipe));
+  setup->split = split_of(recipe, setup->dataset);
   choose_labels(*setup);
   list_incomplete(*setup);
   if (recipe.data.on_bad_image == OnBadImage::drop) {
-    drop_unreadable(*setup, setup->split.train);
-    drop_unreadable(*setup, setup->split.test);
+    for (std::vector<int>* part :
+         {&setup->split.train, &setup->split.test, &setup->split.validation, &setup->split.bank})
+      drop_unreadable(*setup, *part);
     if (setup->split.train.empty() || setup->split.test.empty())
       fail(ErrorKind::data, "{}: no readable image is left to {} (`data check` lists the damage)",
            data.string(), setup->split.train.empty() ? "train on" : "test on");
   }
-  setup->normalisation =
-      normalisation_statistics(setup->dataset, *setup->images, setup->channels, setup->split,
-                               recipe.data.normalisation, recipe.data.std);
+  setup->normalisation = statistics_of(*setup);
   return setup;
 }
 
-std::unique_ptr<Model> make_model(const RunSetup& setup) {
-  const Recipe& recipe = setup.recipe;
+DeitConfig deit_config(const Recipe& recipe) {
   const Recipe::Model& m = recipe.model;
+  DeitConfig config = DeitConfig::small();
+  if (m.backbone == "deit_tiny") config = DeitConfig::tiny();
+  if (m.backbone == "deit_base") config = DeitConfig::base();
+  if (m.backbone == "deit_smoke")
+    config = {.dim = static_cast<int>(m.dim),
+              .heads = static_cast<int>(m.heads),
+              .depth = static_cast<int>(m.depth),
+              .patch = static_cast<int>(m.patch),
+              .grid = static_cast<int>(recipe.views.size / m.patch)};
+  config.position_rule = static_cast<PositionRule>(m.position_embedding);
+  return config;
+}
+
+namespace {
+
+// Everything of ModelOptions that says what the backbone is.
+ModelOptions backbone_options(const RunSetup& setup) {
+  const Recipe::Model& m = setup.recipe.model;
   ModelOptions options;
   options.channels = static_cast<int>(setup.channels.size());
   options.classes = setup.classes;
-  options.rxrx1.width = static_cast<int>(m.neck);
-  options.rxrx1.relu_before_pool = m.pool_after_relu;
-  options.rxrx1.batch_classes =
-      recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
-  options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
-  if (m.backbone == "densenet_smoke") {
+  if (m.backbone == "densenet_smoke")
     options.densenet = DenseNetConfig{static_cast<int>(m.growth),
                                       {m.blocks.begin(), m.blocks.end()},
                                       static_cast<int>(m.stem),
                                       static_cast<int>(m.bn_size)};
+  if (m.backbone.starts_with("deit")) {
+    options.deit = deit_config(setup.recipe);
+    options.position_rule = options.deit->position_rule;
   }
-  auto model = make_model("rxrx1_" + m.backbone, options);
+  return options;
+}
+
+std::unique_ptr<Model> make_rxrx1_model(const RunSetup& setup) {
+  const Recipe& recipe = setup.recipe;
+  ModelOptions options = backbone_options(setup);
+  options.rxrx1.width = static_cast<int>(recipe.model.neck);
+  options.rxrx1.relu_before_pool = recipe.model.pool_after_relu;
+  options.rxrx1.batch_classes =
+      recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
+  options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
+  return make_model("rxrx1_" + recipe.model.backbone, options);
+}
+
+void check_start(const Recipe& recipe) {
+  const Recipe::Model& m = recipe.model;
+  if (!m.weights.empty() && !m.init_from.empty())
+    fail(ErrorKind::usage, "model.weights and model.init_from are both given; one is the start");
+  if (m.pretrained && !m.from_scratch && m.weights.empty() && m.init_from.empty())
+    fail(
+        ErrorKind::usage,
+        "{} starts from ImageNet weights, as the paper's runs do, and is given none: use --weights "
+        "FILE ({}'s model.safetensors of timm), or --from-scratch, which labels every result",
+        recipe.name, m.backbone);
+}
+
+}  // namespace
+
+SelfSupervisedConfig self_supervised_config(const RunSetup& setup) {
+  const Recipe::SelfSupervised& ssl = setup.recipe.ssl;
+  SelfSupervisedConfig config;
+  config.backbone = setup.recipe.model.backbone;
+  config.options = backbone_options(setup);
+  config.head =
+      setup.recipe.method == Method::dino ? SelfSupervisedHead::dino : SelfSupervisedHead::byol;
+  config.dino = {.hidden = static_cast<int>(ssl.hidden),
+                 .bottleneck = static_cast<int>(ssl.bottleneck),
+                 .outputs = static_cast<int>(ssl.outputs)};
+  config.byol = {.hidden = static_cast<int>(ssl.byol_hidden),
+                 .outputs = static_cast<int>(ssl.byol_outputs),
+                 .output_norm = ssl.byol_output_norm};
+  return config;
+}
+
+std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup) {
+  const std::string& backbone = setup.recipe.model.backbone;
+  std::unique_ptr<Model> model;
+  if (backbone == "intensity_histogram")
+    model = std::make_unique<Classifier>(
+        [&](const ModelBuilder&) {
+          return std::make_unique<IntensityHistogram>(static_cast<int>(setup.channels.size()));
+        },
+        "backbone.", "head", setup.classes);
+  else
+    model = make_model("cdcl_" + backbone, backbone_options(setup));
+  model->norms().set_eps(setup.recipe.bn.eps);
+  model->initialise(DType::f32, setup.recipe.seed, setup.device);
+  return model;
+}
+
+std::unique_ptr<Model> make_model(const RunSetup& setup) {
+  const Recipe& recipe = setup.recipe;
+  check_start(recipe);
+  std::unique_ptr<Model> model;
+  if (recipe.batch.form == BatchForm::groups)
+    model = make_rxrx1_model(setup);
+  else if (recipe.method == Method::supervised)
+    model = make_evaluated_model(setup);
+  else
+    model = std::make_unique<SelfSupervised>(self_supervised_config(setup));
   model->norms().set_eps(recipe.bn.eps);
   model->initialise(DType::f32, recipe.seed, setup.device);
-  if (!m.weights.empty()) load_backbone(*model, SafetensorsFile(m.weights));
+  if (!recipe.model.weights.empty()) {
+    const bool tile =
+        recipe.batch.form == BatchForm::views && recipe.model.channel_rule == ChannelRule::tile;
+    load_backbone(*model, SafetensorsFile(recipe.model.weights),
+                  tile ? StemRule::tile : StemRule::repeat);
+  }
+  if (!recipe.model.init_from.empty()) load_init_from(*model, recipe);
   return model;
 }
 

@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "models/registry.h"
+#include "models/self_supervised.h"
 #include "train/data/dataset.h"
+#include "train/data/folds.h"
 #include "train/data/image_source.h"
 #include "train/data/normalisation.h"
 #include "train/data/split.h"
@@ -58,8 +60,22 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
 // How the recipe parts a screen.
 SplitOptions split_options(const Recipe& recipe);
 
+// The recipe's parts: a fold, or train and test by data.split with, perhaps, experiments held out
+// for validation. include_incomplete: also sites without images (dry runs on a table alone).
+Split split_of(const Recipe& recipe, const Dataset& dataset, bool include_incomplete = false);
+
+// The size of the recipe's DeiT.
+DeitConfig deit_config(const Recipe& recipe);
+
+// The student of a self-supervised recipe; its teacher is the same without the predictor.
+SelfSupervisedConfig self_supervised_config(const RunSetup& setup);
+
+// What a run of views is evaluated with: its backbone and a linear classifier, freshly drawn.
+std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup);
+
 // The recipe's network on the screen's classes and experiments, freshly drawn from the seed, or
-// (first `weights` of model.weights) started from a file of its backbone's weights.
+// where the recipe says so, with the backbone of model.weights or of the run model.init_from.
+// Error(usage) where a recipe of pretrained weights is given none.
 std::unique_ptr<Model> make_model(const RunSetup& setup);
 
 // Batch-head options of the recipe for a forward pass, at `progress` (0..1) of the training.

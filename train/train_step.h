@@ -56,6 +56,10 @@ class TrainStep {
   // Everything that carries over from step to step.
   virtual TrainingState state() = 0;
 
+  // The network that is evaluated, now: its embeddings are the run's features. Self-supervised by
+  // DINO, the teacher.
+  virtual const Model& evaluated() const = 0;
+
   // Seconds that run() has waited for data since start().
   virtual double waited() const = 0;
 

@@ -21,6 +21,7 @@
 #include "train/train_checkpoint.h"
 #include "train/train_progress.h"
 #include "train/train_step.h"
+#include "train/validation.h"
 
 namespace mono {
 namespace {
@@ -65,6 +66,7 @@ class Trainer {
  private:
   void print_start() const;
   bool due(int64_t done) const;
+  bool validate(int64_t done);
   void save(int64_t done);
   void try_to_save(int64_t done);
   void log(int64_t done, const StepFigures& figures, double seconds, double waited);
@@ -82,6 +84,7 @@ class Trainer {
   const SignalCatcher& signals_;
   TrainProgress progress_;
   std::optional<MetricsLog> metrics_;
+  std::optional<Validation> validation_;
   std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
   EpochFigures epoch_;
   int64_t saved_ = -1;  // the step of the newest checkpoint
@@ -90,17 +93,24 @@ class Trainer {
 
 int Trainer::train() {
   int64_t done = 0;
-  if (const std::optional<LoadedCheckpoint> checkpoint = store_.load_newest()) {
+  const std::optional<LoadedCheckpoint> checkpoint = store_.load_newest();
+  if (checkpoint) {
     done = saved_ = restore_training(*checkpoint, setup_, *step_);
     fmt::print("resuming from {}\n", checkpoint->path.string());
   }
   metrics_.emplace(run_.metrics().string(), done);
+  validation_.emplace(setup_, run_, done,
+                      checkpoint ? checkpoint->state.find("more") : std::nullopt);
+  store_.keep_step(validation_->best_step());
   print_start();
 
   const int64_t total = step_->total_steps();
   const int64_t resumed_at = done;
   step_->start(done, total, static_cast<int>(recipe_.loader.workers));
-  while (done < total) {
+  while (true) {
+    if (!validate(done)) return end_early(done);
+    if (due(done)) try_to_save(done);
+    if (done == total) break;
     const auto start = Clock::now();
     const double waited_before = step_->waited();
     const auto figures = step_->run(done, [&] { return signals_.caught() != 0; });
@@ -109,7 +119,6 @@ int Trainer::train() {
     log(done, *figures, seconds_since(start), step_->waited() - waited_before);
     if (done % step_->epoch_steps() == 0) close_epoch(done);
     if (signals_.caught()) return end_early(done);
-    if (due(done)) try_to_save(done);
   }
   progress_.clear();
   for (int attempt = 1; saved_ != total; ++attempt) try_to_save(total);
@@ -129,18 +138,38 @@ void Trainer::print_start() const {
   for (const Parameter& p : model_->arena().parameters()) parameters += p.elements();
   fmt::print(
       "{}: {} ({:.2f} M parameters) on {} x {} x {}, {}, on {}\n"
-      "{} training images of {} ({} test images, {}), {} classes; {} epochs of {} steps of {} x {} "
-      "images\n",
+      "{} training images of {} ({} test images, {}), {} classes; {} epochs of {} steps of {}\n",
       recipe_.name, recipe_.model.backbone, static_cast<double>(parameters) * 1e-6,
       setup_.channels.size(), setup_.crop, setup_.crop, name_of(setup_.precision),
       name_of(setup_.device), split.train.size(), setup_.dataset.root.string(), split.test.size(),
       name_of(recipe_.data.split), setup_.classes, recipe_.train.epochs, step_->epoch_steps(),
-      recipe_.batch.groups, recipe_.batch.group_size);
+      recipe_.batch.form == BatchForm::views
+          ? fmt::format("{} anchors", recipe_.batch.anchors)
+          : fmt::format("{} x {} images", recipe_.batch.groups, recipe_.batch.group_size));
   std::fflush(stdout);
+}
+
+// Makes the validation of this step if it is due; the best checkpoint so far is saved and kept.
+// False where a signal came first.
+bool Trainer::validate(int64_t done) {
+  if (!validation_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
+  progress_.clear();
+  if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(),
+                        [&] { return signals_.caught() != 0; }))
+    return false;
+  fmt::print("{}\n", validation_->text());
+  std::fflush(stdout);
+  if (validation_->is_best()) {
+    store_.keep_step(done);
+    saved_ = -1;  // once more, should this step be saved already: its state says what is best
+    try_to_save(done);
+  }
+  return true;
 }
 
 bool Trainer::due(int64_t done) const {
   const Recipe::Checkpoint& when = recipe_.checkpoint;
+  if (done == 0 || done == saved_) return false;
   return done == step_->total_steps() || (when.every_steps > 0 && done % when.every_steps == 0) ||
          (when.every_epochs > 0 && done % (when.every_epochs * step_->epoch_steps()) == 0);
 }
@@ -149,7 +178,7 @@ bool Trainer::due(int64_t done) const {
 void Trainer::save(int64_t done) {
   write_rows();
   metrics_->sync();
-  save_training(store_, setup_, *step_, done);
+  save_training(store_, setup_, *step_, done, validation_->state());
   saved_ = done;
   save_failures_ = 0;
 }

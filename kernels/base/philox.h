@@ -38,7 +38,8 @@ enum class Purpose : uint32_t {
   synthetic,
   test,
   partner,
-  colour
+  colour,
+  drop_path
 };
 
 // A sequence of draws at one counter position. Copyable; two copies draw the same values.

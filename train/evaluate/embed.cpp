@@ -15,6 +15,7 @@
 #include "train/evaluate/inference.h"
 #include "train/evaluate/npy.h"
 #include "train/evaluate/trained_run.h"
+#include "train/evaluate/view_features.h"
 #include "train/run_directory.h"
 
 namespace mono {
@@ -55,6 +56,12 @@ const std::vector<int>& sites_of(const Split& split, Part part) {
 
 // The parts that are asked for, each once; without any, what figures of the run are made of.
 std::vector<Part> parts_of(const EmbedOptions& options, const TrainedRun& run) {
+  if (options.parts.empty() && run.setup->recipe.batch.form == BatchForm::views) {
+    std::vector<Part> parts;  // a bank is part of what figures are made of
+    for (const Part part : {Part::train, Part::validation, Part::test})
+      if (!sites_of(run.setup->split, part).empty()) parts.push_back(part);
+    return parts;
+  }
   if (options.parts.empty()) return {run.on_training_images ? Part::train : Part::test};
   const std::vector<std::string> names = {"train", "validation", "test"};
   std::set<Part> parts;
@@ -98,9 +105,18 @@ int run_embed(const EmbedOptions& options) {
                         embeddings.begin() + row * static_cast<int64_t>(width));
     }
   };
-  // Part by part: an experiment's statistics are those of one part's images.
-  for (const Part part : parts)
-    forward_images(*run.setup, *run.model, sites_of(split, part), mode, "embed", visit);
+  const bool views = run.setup->recipe.batch.form == BatchForm::views;
+  if (views) {
+    std::vector<int> sites;
+    for (const Row& row : rows) sites.push_back(row.site);
+    Features features = *view_features(*run.setup, *run.model, sites, "embed");
+    width = static_cast<size_t>(features.width);
+    embeddings = std::move(features.values);
+  } else {
+    // Part by part: an experiment's statistics are those of one part's images.
+    for (const Part part : parts)
+      forward_images(*run.setup, *run.model, sites_of(split, part), mode, "embed", visit);
+  }
 
   write_npy((options.out / "embeddings.npy").string(), embeddings,
             static_cast<int64_t>(rows.size()), static_cast<int64_t>(width));
@@ -110,8 +126,8 @@ int run_embed(const EmbedOptions& options) {
   for (const Part part : parts)
     names += fmt::format("{}{} {}", names.empty() ? "" : " and ", sites_of(split, part).size(),
                          part == Part::train ? "training" : name_of(part));
-  fmt::print("{} images, {} numbers each, {} statistics: {} and metadata.csv\n", names, width,
-             name_of(mode), (options.out / "embeddings.npy").string());
+  fmt::print("{} images, {} numbers each{}: {} and metadata.csv\n", names, width,
+             views ? "" : fmt::format(", {} statistics", name_of(mode)), (options.out / "embeddings.npy").string());
   return 0;
 }
 

@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "train/device.h"
+#include "train/evaluate/views_evaluation.h"
 
 namespace mono {
 namespace {
@@ -69,6 +70,12 @@ int run_evaluate(const EvaluateOptions& options) {
   const Device device = choose_device(options.compute.device, options.compute.threads);
   if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
   const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
+  if (run.setup->recipe.batch.form == BatchForm::views) {
+    const ViewsEvaluation result = evaluate_views(run);
+    const std::filesystem::path file = write_views_evaluation(options.run, run, result);
+    fmt::print("{}\nwritten: {}\n", views_evaluation_text(run, result), file.string());
+    return 0;
+  }
   const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
   const Evaluation evaluation = evaluate(run, mode);
   const std::filesystem::path file = write_evaluation(options.run, run, evaluation);

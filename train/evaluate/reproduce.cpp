@@ -9,6 +9,7 @@
 #include "train/checkpoint.h"
 #include "train/device.h"
 #include "train/evaluate/evaluate.h"
+#include "train/evaluate/reproduce_cdcl.h"
 #include "train/evaluate/table1.h"
 #include "train/json.h"
 #include "train/recipe_keys.h"
@@ -117,9 +118,14 @@ std::string list_of(const std::vector<std::string>& names) {
 }  // namespace
 
 std::vector<Table1Method> table1_methods(const ReproduceOptions& options) {
-  if (options.table != kTable1)
+  if (options.table != kTable1) {
+    std::vector<std::string> known = cdcl_tables();
+    known.insert(known.begin(), kTable1);
     fail(ErrorKind::usage, "reproduce: there is no table '{}'{}; this version reproduces {}",
-         options.table, did_you_mean(options.table, std::vector<std::string>{kTable1}), kTable1);
+         options.table, did_you_mean(options.table, known), list_of(known));
+  }
+  if (!options.grid.empty())
+    fail(ErrorKind::usage, "--grid chooses by validation, which {} has none of", kTable1);
   const std::vector<std::string> all = {"baseline", "gradient-reversal", "adabn",
                                         "adabn-gradient-reversal"};
   for (const std::string& method : options.methods)

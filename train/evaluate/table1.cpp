@@ -11,16 +11,6 @@ namespace {
 // stand in a column called "ours".
 constexpr const char* kNotThePapers = "synthetic or partial data";
 
-std::string text_of(const MeanSd& value) {
-  return value.sd ? fmt::format("{:.1f} ± {:.1f}", value.mean, *value.sd)
-                  : fmt::format("{:.1f}", value.mean);
-}
-
-std::string text_of(const PaperFigure& figure) {
-  return figure.spread ? fmt::format("{:.1f} ± {:.1f}", figure.value, *figure.spread)
-                       : fmt::format("{:.1f}", figure.value);
-}
-
 std::string title_of(const std::string& column) {
   std::string title = column;
   for (char& c : title)
@@ -39,7 +29,35 @@ std::string cell(const Table1Row& row, const std::string& column) {
   return values.empty() ? "-" : text_of(mean_sd(values));
 }
 
-// Columns as wide as their widest cell, so that the source reads as a table too.
+std::string beside_the_paper(const Table1& table) {
+  std::vector<std::vector<std::string>> rows = {
+      {"method", "figure", "paper", table.paper_scale ? "ours" : kNotThePapers}};
+  if (table.paper_scale) rows[0].push_back("difference");
+  for (const Table1Row& row : table.rows)
+    for (const std::string& column : table1_columns()) {
+      const auto paper = row.paper.find(column);
+      const std::vector<double> values = column_values(row, column);
+      if (paper == row.paper.end() || values.empty()) continue;
+      rows.push_back(
+          {row_title(row), title_of(column), text_of(paper->second), text_of(mean_sd(values))});
+      if (table.paper_scale)
+        rows.back().push_back(fmt::format("{:+.1f}", mean_sd(values).mean - paper->second.value));
+    }
+  return rows.size() > 1 ? markdown(rows) : "";
+}
+
+}  // namespace
+
+std::string text_of(const MeanSd& value) {
+  return value.sd ? fmt::format("{:.1f} ± {:.1f}", value.mean, *value.sd)
+                  : fmt::format("{:.1f}", value.mean);
+}
+
+std::string text_of(const PaperFigure& figure) {
+  return figure.spread ? fmt::format("{:.1f} ± {:.1f}", figure.value, *figure.spread)
+                       : fmt::format("{:.1f}", figure.value);
+}
+
 std::string markdown(const std::vector<std::vector<std::string>>& rows) {
   // UTF-8: a continuation byte takes no column.
   const auto width_of = [](const std::string& text) {
@@ -64,25 +82,6 @@ std::string markdown(const std::vector<std::vector<std::string>>& rows) {
   }
   return out;
 }
-
-std::string beside_the_paper(const Table1& table) {
-  std::vector<std::vector<std::string>> rows = {
-      {"method", "figure", "paper", table.paper_scale ? "ours" : kNotThePapers}};
-  if (table.paper_scale) rows[0].push_back("difference");
-  for (const Table1Row& row : table.rows)
-    for (const std::string& column : table1_columns()) {
-      const auto paper = row.paper.find(column);
-      const std::vector<double> values = column_values(row, column);
-      if (paper == row.paper.end() || values.empty()) continue;
-      rows.push_back(
-          {row_title(row), title_of(column), text_of(paper->second), text_of(mean_sd(values))});
-      if (table.paper_scale)
-        rows.back().push_back(fmt::format("{:+.1f}", mean_sd(values).mean - paper->second.value));
-    }
-  return rows.size() > 1 ? markdown(rows) : "";
-}
-
-}  // namespace
 
 MeanSd mean_sd(const std::vector<double>& values) {
   MeanSd result;

@@ -41,6 +41,12 @@ struct MeanSd {
 };
 MeanSd mean_sd(const std::vector<double>& values);
 
+// "75.1 ± 0.2", and tables of such cells, their columns as wide as the widest cell so that the
+// source reads as a table too; the first row is the head.
+std::string text_of(const MeanSd& value);
+std::string text_of(const PaperFigure& figure);
+std::string markdown(const std::vector<std::vector<std::string>>& rows);
+
 // The columns by their keys: separated, stratified, batch_generalisation, batch_accuracy; the
 // values of a row, in percent, one a seed (none where there is no batch head).
 const std::vector<std::string>& table1_columns();

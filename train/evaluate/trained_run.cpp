@@ -7,6 +7,7 @@
 #include "train/checkpoint.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
+#include "train/run_weights.h"
 
 namespace mono {
 namespace {
@@ -38,8 +39,10 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   Recipe recipe = read_run_recipe(run);
   check_split(run.string(), split, recipe);
   const RunInfo info = read_run_info(run);
-  const LoadedCheckpoint checkpoint = load_last_checkpoint(run);
-  recipe.model.weights.clear();  // what training started from; the checkpoint replaces it
+  const LoadedCheckpoint checkpoint = load_run_checkpoint(run);
+  // What training started from; the checkpoint replaces it.
+  recipe.model.weights.clear();
+  recipe.model.init_from.clear();
 
   TrainedRun loaded;
   loaded.step = checkpoint.step;
@@ -48,8 +51,15 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   const std::filesystem::path own_cache = data.empty() ? info.cache : std::string();
   loaded.setup = set_up(recipe, data.empty() ? std::filesystem::path(info.data) : data,
                         cache.empty() ? own_cache : cache, device);
-  loaded.model = make_model(*loaded.setup);
-  load_weights(*loaded.model, checkpoint.model);
+  if (recipe.batch.form == BatchForm::views) {
+    loaded.model = make_evaluated_model(*loaded.setup);
+    load_evaluated(*loaded.model, recipe, checkpoint.model, true);
+    loaded.has_classifier =
+        checkpoint.step > 0 && (recipe.method == Method::supervised || recipe.probe.enabled);
+  } else {
+    loaded.model = make_model(*loaded.setup);
+    load_weights(*loaded.model, checkpoint.model);
+  }
 
   loaded.on_training_images =
       recipe.data.target == Target::experiment && recipe.data.split == SplitBy::separated;

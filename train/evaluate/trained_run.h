@@ -14,7 +14,8 @@ namespace mono {
 struct TrainedRun {
   std::unique_ptr<RunSetup> setup;
   std::unique_ptr<Model> model;
-  int64_t step = 0;  // optimiser steps behind the weights
+  int64_t step = 0;            // optimiser steps behind the weights
+  bool has_classifier = true;  // that was trained; of views it may be the online probe
   std::string recipe_hash;
 
   // The images that figures are made of: the test images of the run's split. Where the experiment
@@ -24,10 +25,12 @@ struct TrainedRun {
   bool on_training_images = false;
 };
 
-// Loads the run's newest checkpoint, which must verify. `split`: empty, or a split that must be the
-// run's own: test images of the other split were in its training. `data`, `cache`: empty for those
-// that the run was trained on. Errors: usage (the other split), data (no run, a damaged checkpoint
-// or a screen that does not fit it; each names the file).
+// Loads the checkpoint that stands for the run (the newest; of a validated run the best), which
+// must verify. Of a self-supervised run `model` is its backbone (DINO's teacher's) with the probe.
+// `split`: empty, or a split that must be the run's own: test images of the other split were in its
+// training. `data`, `cache`: empty for those that the run was trained on. Errors: usage (the other
+// split), data (no run, a damaged checkpoint or a screen that does not fit it; each names the
+// file).
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
                     const std::filesystem::path& data, const std::filesystem::path& cache,
                     Device device = Device::cpu);

@@ -1,0 +1,208 @@
+#include "train/self_supervised_step.h"
+
+#include <algorithm>
+
+#include "nn/functional/concat.h"
+#include "nn/functional/self_supervised.h"
+
+namespace mono {
+namespace {
+
+Tensor one_number(double value, Device device) {
+  const Tensor number = Tensor::zeros({1}, DType::f64, device);
+  upload(number.stream(), number.raw(), &value, sizeof value);
+  return number;
+}
+
+// The last layer of DINO's head: its direction may be frozen for a while, its length is 1 for ever.
+bool is_last_layer(const Parameter& parameter) {
+  return parameter.name.find("last_layer.weight_v") != std::string::npos;
+}
+bool is_length(const Parameter& parameter) {
+  return parameter.name.find("last_layer.weight_g") != std::string::npos;
+}
+
+SelfSupervisedConfig teacher_config(const RunSetup& setup) {
+  SelfSupervisedConfig config = self_supervised_config(setup);
+  config.predictor = false;
+  return config;
+}
+
+BarlowOptions barlow_options(const Recipe::SelfSupervised& ssl) {
+  BarlowOptions options;
+  options.diagonal = ssl.barlow_diagonal;
+  options.off_diagonal = ssl.barlow_off_diagonal;
+  options.divisor =
+      ssl.normalise_losses ? ssl.barlow_diagonal + 0.01 * ssl.barlow_off_diagonal : 1.0;
+  return options;
+}
+
+ConsistencyOptions loss_options(const Recipe::SelfSupervised& ssl) {
+  ConsistencyOptions options;
+  options.dino_weight = !ssl.barlow_loss ? 1 : ssl.dino_loss ? 1 - ssl.barlow_weight : 0;
+  options.barlow_weight = 1 - options.dino_weight;
+  options.dino.divide_by_log_k = ssl.normalise_losses;
+  options.barlow = barlow_options(ssl);
+  return options;
+}
+
+DomainCentring centring_of(const RunSetup& setup, const PairSampler& sampler) {
+  const Recipe::SelfSupervised& ssl = setup.recipe.ssl;
+  if (setup.recipe.method != Method::dino) return {};
+  return DomainCentring(sampler.images_of_domains(), static_cast<int>(ssl.outputs), DType::f32,
+                        setup.device,
+                        {.per_domain = ssl.multi_center, .momentum = ssl.centre_momentum});
+}
+
+double teacher_temperature(const Recipe::SelfSupervised& ssl, int64_t epoch) {
+  const TemperatureSchedule schedule{ssl.teacher_temperature, ssl.teacher_temperature_end,
+                                     static_cast<int>(ssl.teacher_temperature_epochs)};
+  return schedule.at(static_cast<int>(epoch));
+}
+
+}  // namespace
+
+SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model)
+    : ViewsStep(setup, model, kFigures, is_last_layer, is_length),
+      student_(model),
+      teacher_(teacher_config(setup)),
+      ema_((teacher_.initialise(DType::f32, recipe_.seed, setup.device), teacher_.arena()),
+           student_.arena()),
+      momentum_{recipe_.ssl.teacher_momentum, recipe_.ssl.teacher_momentum_end, total_steps()},
+      centring_(centring_of(setup, sampler_)),
+      student_temperature_(one_number(recipe_.ssl.student_temperature, setup.device)),
+      teacher_temperature_(one_number(recipe_.ssl.teacher_temperature, setup.device)),
+      collapse_(recipe_.collapse),
+      global_({0, 2 * static_cast<int>(images())}, setup.device),
+      local_({0, static_cast<int>(recipe_.views.locals * images())}, setup.device),
+      views_({0, static_cast<int>(images()), 2 * static_cast<int>(images())}, setup.device),
+      statistics_(model.norms(), 2, model.arena().master(), setup.device) {
+  ema_.copy();
+  if (recipe_.probe.enabled) probe_.emplace(setup, student_.width(), epoch_steps());
+}
+
+void SelfSupervisedStep::start(int64_t first, int64_t last, int workers) {
+  ViewsStep::start(first, last, workers);
+  if (probe_) probe_->restore(first);
+}
+
+TrainingState SelfSupervisedStep::state() {
+  TrainingState state = ViewsStep::state();
+  state.add_model("teacher.", teacher_);
+  if (is_dino()) state.add_tensor("centres", centring_.centres());
+  if (probe_) probe_->add_to(state);
+  state.add_tensor("collapse_streak", collapse_.streak());
+  return state;
+}
+
+const Model& SelfSupervisedStep::evaluated() const {
+  return is_dino() ? static_cast<const Model&>(teacher_) : student_;
+}
+
+void SelfSupervisedStep::accumulate(int64_t step, const ViewBatch& batch,
+                                    const ForwardContext& context) {
+  const Tensor domains = Tensor::empty({2 * batch.pairs}, DType::i32);
+  std::ranges::copy(batch.domains, domains.data<int32_t>());
+  domains_ = domains.to(model_.device());
+  if (is_dino())
+    accumulate_dino(step, batch, context);
+  else
+    accumulate_byol(batch, context);
+}
+
+void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
+                                         const ForwardContext& context) {
+  const double temperature = teacher_temperature(recipe_.ssl, epoch_of(step));
+  upload(teacher_temperature_.stream(), teacher_temperature_.raw(), &temperature,
+         sizeof temperature);
+  ForwardContext no_tape;
+  no_tape.segments = global_;
+  const Variable seen = teacher_.features(Variable(batch.global), no_tape);
+  outputs_ = teacher_.project(seen, no_tape).value();
+  compared_ = centring_.centred(outputs_, domains_, teacher_temperature_);
+  if (probe_)
+    probe_->accumulate(seen.value().images(0, batch.pairs), targets_of(batch), figures_, kProbeLoss,
+                       kProbeCorrect);
+
+  const auto features = [&](const Tensor& crops, const SegmentTable& segments, uint32_t part) {
+    ForwardContext own = with_drop_path(context, step, crops.shape()[0], part);
+    own.segments = segments;
+    return student_.features(Variable(crops), own);
+  };
+  Variable views = features(batch.global, global_, 0);
+  int count = 2;
+  if (batch.local.defined()) {
+    views = concat_rows(views, features(batch.local, local_, 1), context);
+    count += batch.local.shape()[0] / batch.pairs;
+  }
+  const Variable logits = student_.project(views, context);
+  const ConsistencyOptions options = loss_options(recipe_.ssl);
+  const ConsistencyLosses losses =
+      consistency_losses(logits, compared_, view_pairs(count, recipe_.ssl.only_cross_domain),
+                         student_temperature_, options, context);
+  if (losses.dino.defined()) {
+    figures_.add_mean(kDino, losses.dino);
+    figures_.add_mean(kLoss, losses.dino, options.dino_weight);
+  }
+  if (losses.barlow.defined()) {
+    figures_.add_mean(kBarlow, losses.barlow);
+    figures_.add_mean(kLoss, losses.barlow, options.barlow_weight);
+  }
+}
+
+void SelfSupervisedStep::accumulate_byol(const ViewBatch& batch, const ForwardContext& context) {
+  ForwardContext target;
+  target.segments = views_;
+  outputs_ = teacher_.project(teacher_.features(Variable(batch.global), target), target).value();
+  compared_ = outputs_;
+  ForwardContext online = context;
+  online.segments = views_;
+  online.norm.record = &statistics_;
+  const Variable features = student_.features(Variable(batch.global), online);
+  if (probe_)
+    probe_->accumulate(features.value().images(0, batch.pairs), targets_of(batch), figures_,
+                       kProbeLoss, kProbeCorrect);
+  const Variable predictions = student_.predict(student_.project(features, online), online);
+  const Tensor losses =
+      recipe_.ssl.dino_loss
+          ? byol_losses(predictions, outputs_, 1.0, context)
+          : byol_barlow_losses(predictions, outputs_, barlow_options(recipe_.ssl), 1.0, context);
+  figures_.add_mean(recipe_.ssl.dino_loss ? kByol : kBarlow, losses);
+  figures_.add_mean(kLoss, losses);
+}
+
+void SelfSupervisedStep::report(int64_t step, const std::vector<double>& values,
+                                StepFigures& figures) {
+  const auto enter = [&](const char* name, double value) {
+    figures.more.emplace_back(name, value);
+  };
+  if (is_dino() && recipe_.ssl.dino_loss) enter("dino_loss", values[kDino]);
+  if (!is_dino() && recipe_.ssl.dino_loss) enter("byol_loss", values[kByol]);
+  if (recipe_.ssl.barlow_loss) enter("barlow_loss", values[kBarlow]);
+  if (probe_) {
+    figures.target_loss = values[kProbeLoss];
+    figures.accuracy = values[kProbeCorrect] / static_cast<double>(images());
+  }
+  const double temperature = teacher_temperature(recipe_.ssl, epoch_of(step));
+  const CollapseFigures meter = is_dino() ? collapse_figures_of_logits(compared_, temperature)
+                                          : collapse_figures_of_rows(compared_);
+  enter("teacher_centred_sd", meter.centred_sd);
+  if (is_dino()) {
+    enter("teacher_entropy", meter.entropy);
+    enter("teacher_spread", meter.spread);
+    enter("teacher_temperature", temperature);
+  }
+  enter("teacher_momentum", momentum_.at(step + 1));
+  collapse_.add(meter, epoch_of(step), step + 1);
+}
+
+void SelfSupervisedStep::follow(int64_t step, const ViewBatch&) {
+  ema_.update(momentum_.at(step + 1));
+  if (is_dino())
+    centring_.update(outputs_, domains_);
+  else
+    update_running(statistics_, recipe_.bn.momentum, student_.running());
+  if (probe_) probe_->update(step);
+}
+
+}  // namespace mono

@@ -1,0 +1,60 @@
+// One step of self-supervision on pairs of images: DINO, BYOL, their cross-batch versions, and
+// CDCL.
+//
+//   T  <- teacher(two global views), no tape;  Tc = (T - C_d) / tau_t
+//   S  <- student(all views): a packed batch for each size, drop path, one head for all
+//   DINO    sum over the terms of w_dino DINO(Tc, S) + w_barlow Barlow(Tc, S)
+//   BYOL    2 - 2 cos(predict(S_a), T_b) of both views, or Barlow on the same outputs
+//   backward, clip to the global norm, AdamW (the last layer stands still in the first epoch)
+//   teacher <- beta teacher + (1 - beta) student;  C_d <- towards the teacher's outputs;  probe
+//
+// CDCL is DINO with pairs across domains, a centre for each domain, and both losses.
+// Source: CDCL (Haslum et al., MIDL 2023) section 3, and its published code.
+#pragma once
+
+#include "models/self_supervised.h"
+#include "nn/domain/domain_centring.h"
+#include "nn/optim/ema.h"
+#include "train/collapse.h"
+#include "train/probe.h"
+#include "train/views_step.h"
+
+namespace mono {
+
+class SelfSupervisedStep final : public ViewsStep {
+ public:
+  // `model`: the student, of make_model(). Both must outlive this. The teacher begins as its copy.
+  SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model);
+
+  void start(int64_t first, int64_t last, int workers) override;
+  TrainingState state() override;
+  // DINO: the teacher; BYOL: the student.
+  const Model& evaluated() const override;
+
+ private:
+  enum { kDino = kOwnFigures, kBarlow, kByol, kProbeLoss, kProbeCorrect, kFigures };
+
+  void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) override;
+  void accumulate_dino(int64_t step, const ViewBatch& batch, const ForwardContext& context);
+  void accumulate_byol(const ViewBatch& batch, const ForwardContext& context);
+  void follow(int64_t step, const ViewBatch& batch) override;
+  void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
+
+  bool is_dino() const { return recipe_.method == Method::dino; }
+
+  SelfSupervised& student_;
+  SelfSupervised teacher_;
+  Ema ema_;
+  CosineSchedule momentum_;
+  DomainCentring centring_;  // DINO's
+  Tensor student_temperature_, teacher_temperature_;
+  std::optional<Probe> probe_;
+  CollapseMeter collapse_;
+  SegmentTable global_, local_;  // DINO: all crops of a size are one segment
+  SegmentTable views_;           // BYOL: two views, each with batch statistics of its own
+  NormStatistics statistics_;    // of them, the student's
+  Tensor outputs_, compared_;    // of the step: the teacher's, as they are and as the loss saw them
+  Tensor domains_;               // (2B) of its rows
+};
+
+}  // namespace mono

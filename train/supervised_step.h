@@ -1,0 +1,24 @@
+// Supervised training on crops (the baseline of CDCL's Table 1): one view of every image,
+// cross-entropy with its class, the whole network fine-tuned.
+#pragma once
+
+#include "train/views_step.h"
+
+namespace mono {
+
+class SupervisedStep final : public ViewsStep {
+ public:
+  // Both must outlive this.
+  SupervisedStep(const RunSetup& setup, Model& model);
+
+ private:
+  enum { kCorrect = kOwnFigures, kFigures };
+  void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) override;
+  void follow(int64_t step, const ViewBatch& batch) override;
+  void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
+
+  SegmentTable segment_;  // the batch, for backbones with batch norms
+  NormStatistics statistics_;
+};
+
+}  // namespace mono

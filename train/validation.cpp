@@ -1,0 +1,93 @@
+#include "train/validation.h"
+
+#include <fmt/format.h>
+
+#include "train/evaluate/knn.h"
+#include "train/evaluate/view_features.h"
+#include "train/run_directory.h"
+
+namespace mono {
+
+std::optional<double> validation_accuracy(const RunSetup& setup, const Model& model,
+                                          const std::function<bool()>& abandon) {
+  const auto labels_of = [&](const std::vector<int>& sites) {
+    std::vector<int> labels;
+    for (const int site : sites) labels.push_back(setup.label[static_cast<size_t>(site)]);
+    return labels;
+  };
+  const std::vector<int>&bank = setup.split.bank, &queries = setup.split.validation;
+  const auto bank_features = view_features(setup, model, bank, "bank", nullptr, abandon);
+  if (!bank_features) return std::nullopt;
+  const auto query_features = view_features(setup, model, queries, "validate", nullptr, abandon);
+  if (!query_features) return std::nullopt;
+  const Recipe::Validation& options = setup.recipe.validation;
+  return knn(*bank_features, labels_of(bank), *query_features, labels_of(queries),
+             {.k = static_cast<int>(options.k), .temperature = options.temperature})
+      .accuracy.value();
+}
+
+Validation::Validation(const RunSetup& setup, const RunDirectory& run, int64_t done,
+                       const std::optional<JsonView>& saved)
+    : setup_(setup) {
+  if (setup.split.validation.empty() || setup.recipe.validation.every_epochs == 0) return;
+  log_.emplace((run.path() / "validation.jsonl").string(), done);
+  const auto before = saved ? saved->find("validation") : std::nullopt;
+  if (!before) return;
+  validated_ = (*before)["step"].integer();
+  accuracy_ = (*before)["accuracy"].number();
+  best_step_ = (*before)["best_step"].integer();
+  best_ = (*before)["best_accuracy"].number();
+}
+
+bool Validation::due(int64_t done, int64_t epoch_steps, int64_t total_steps) const {
+  return log_ && done > 0 && done != validated_ &&
+         (done == total_steps || done % (setup_.recipe.validation.every_epochs * epoch_steps) == 0);
+}
+
+bool Validation::run(int64_t done, int64_t epoch, const Model& model,
+                     const std::function<bool()>& abandon) {
+  const std::optional<double> accuracy = validation_accuracy(setup_, model, abandon);
+  if (!accuracy) return false;
+  validated_ = done;
+  accuracy_ = *accuracy;
+  if (accuracy_ > best_) {
+    best_ = accuracy_;
+    best_step_ = done;
+  }
+  Json row = Json::object();
+  row["step"] = done;
+  row["epoch"] = epoch;
+  row["knn_accuracy"] = accuracy_;
+  row["best_step"] = best_step_;
+  try {
+    log_->append(row);
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;  // a full disk: the checkpoints say it, too
+    fmt::print(stderr, "warning: {}\n", error.what());
+  }
+  return true;
+}
+
+Json Validation::state() const {
+  Json state = Json::object();
+  if (validated_ < 0) return state;
+  Json& json = state["validation"];
+  json["step"] = validated_;
+  json["accuracy"] = accuracy_;
+  json["best_step"] = best_step_;
+  json["best_accuracy"] = best_;
+  return state;
+}
+
+std::string Validation::text() const {
+  return fmt::format("validation k-NN {:.1f} % (best so far {:.1f} %, after step {})",
+                     100 * accuracy_, 100 * best_, best_step_);
+}
+
+int64_t best_step_of(const JsonView& state) {
+  const auto more = state.find("more");
+  const auto validation = more ? more->find("validation") : std::nullopt;
+  return validation ? (*validation)["best_step"].integer() : -1;
+}
+
+}  // namespace mono

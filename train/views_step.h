@@ -1,0 +1,79 @@
+// What the steps on views have in common (CDCL): one batch of crops, one backward pass, a gradient
+// clipped by its global norm, AdamW, and rates that follow the step's number.
+//
+//   batch      <- the next pairs, cropped on the device                     (data/view_loader.h)
+//   forward    <- the method's loss on a tape                               (accumulate())
+//   figures    <- read once; a value that is not finite ends the run here, nothing has changed
+//   update     <- AdamW; then what follows the weights: a teacher, centres, the probe  (follow())
+#pragma once
+
+#include "nn/functional/figures.h"
+#include "nn/optim/adamw.h"
+#include "nn/optim/schedule.h"
+#include "train/data/view_loader.h"
+#include "train/train_step.h"
+
+namespace mono {
+
+// The recipe's views; one global crop and no local ones for supervised training.
+ViewOptions view_options(const Recipe& recipe);
+
+// Pairs that training draws from: an image with itself without ssl.cross_batch. Errors: those of
+// PairSampler, data for a treatment that has no image in another domain.
+PairSampler pair_sampler(const RunSetup& setup);
+
+class ViewsStep : public TrainStep {
+ public:
+  void start(int64_t first, int64_t last, int workers) override;
+  std::optional<StepFigures> run(int64_t step, const std::function<bool()>& abandon = {}) final;
+  const Model& evaluated() const override { return model_; }
+  double waited() const override { return loader_->waited(); }
+  int64_t total_steps() const override { return learning_rate_.total_steps; }
+  int64_t epoch_steps() const override { return epoch_steps_; }
+  int64_t images() const override { return setup_.recipe.batch.anchors; }
+
+ protected:
+  // Figures that every method has; a method's own begin at kOwnFigures.
+  enum { kLoss, kGradientSquares, kOwnFigures };
+
+  // `figures`: how many there are, the method's own included. `freezable`: parameters that stand still for the first ssl.freeze_last_layer_epochs; `fixed`:
+  // ones that never move; both may be empty. Arguments must outlive this.
+  ViewsStep(const RunSetup& setup, Model& model, int figures,
+            std::function<bool(const Parameter&)> freezable,
+            std::function<bool(const Parameter&)> fixed);
+
+  // Records the loss of a batch on context.tape, seeds its gradient, and adds kLoss and the
+  // method's own figures.
+  virtual void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) = 0;
+  // After the weights have moved. The batch is the one of the step.
+  virtual void follow(int64_t step, const ViewBatch& batch) = 0;
+  // Turns what the device added up into what is reported; may throw Error(diverged).
+  virtual void report(int64_t step, const std::vector<double>& values, StepFigures& figures) = 0;
+
+  int64_t epoch_of(int64_t step) const { return step / epoch_steps_; }
+  // Model, moments; what a method has besides is its own to add.
+  TrainingState state() override;
+  // The context with a drop path drawn for `images` crops; `part` tells the draws of a step apart.
+  ForwardContext with_drop_path(const ForwardContext& context, int64_t step, int images,
+                                uint32_t part) const;
+  // Classes of the anchors as targets (B, classes) f32 on the device; a row of zeros where unknown.
+  Tensor targets_of(const ViewBatch& batch) const;
+
+  const RunSetup& setup_;
+  const Recipe& recipe_;
+  Model& model_;
+  const PairSampler sampler_;
+  Figures figures_;
+
+ private:
+  bool frozen(int64_t step) const;
+
+  const int64_t epoch_steps_;
+  LearningRateSchedule learning_rate_;
+  CosineSchedule weight_decay_;
+  AdamW optimiser_;
+  Tensor gradient_;
+  std::unique_ptr<ViewLoader> loader_;
+};
+
+}  // namespace mono
