@@ -2,7 +2,7 @@
 //
 // A step: forward, cross-entropy, backward, SGD with momentum, and reading the loss. The batch
 // stays the same, so the losses that it prints must fall. --graph records the step once and replays
-// it.
+// it. --step cdcl: a whole step of CDCL on a DeiT, `batch` pairs of eight views.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -15,7 +15,7 @@
 #include "kernels/base/thread_pool.h"
 #include "models/registry.h"
 #include "runtime/graph.h"
-#include "train/bench_step.h"
+#include "train/bench_cdcl_step.h"
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/json.h"
@@ -39,6 +39,8 @@ void check(const BenchOptions& options) {
          options.batch, options.image_size, options.steps, options.warm_up);
   if (options.precision != "f32" && options.precision != "bf16")
     fail(ErrorKind::usage, "bench: precision is '{}'; expected f32 or bf16", options.precision);
+  if (options.step != "supervised" && options.step != "cdcl")
+    fail(ErrorKind::usage, "bench: --step is '{}'; expected supervised or cdcl", options.step);
 }
 
 }  // namespace
@@ -49,13 +51,22 @@ int run_bench(const BenchOptions& options) {
   if (options.graph && device == Device::cpu)
     fail(ErrorKind::usage, "bench --graph: a step is recorded on a GPU only, this is the CPU");
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
-  ModelOptions model_options;
-  model_options.channels = options.channels;
-  model_options.classes = options.classes;
-  const std::unique_ptr<Model> model = make_model(options.model, model_options);
-  model->initialise(DType::f32, 0, device);
-  BenchStep step(*model, options.batch, options.image_size, options.channels, options.classes,
-                 options.precision == "bf16" ? DType::bf16 : DType::f32);
+  const DType dtype = options.precision == "bf16" ? DType::bf16 : DType::f32;
+  std::unique_ptr<Model> model;  // of a supervised step
+  std::unique_ptr<TimedStep> timed;
+  if (options.step == "cdcl") {
+    timed = std::make_unique<BenchCdclStep>(options.model, options.batch, options.image_size,
+                                            options.channels, dtype, device);
+  } else {
+    ModelOptions model_options;
+    model_options.channels = options.channels;
+    model_options.classes = options.classes;
+    model = make_model(options.model, model_options);
+    model->initialise(DType::f32, 0, device);
+    timed = std::make_unique<BenchStep>(*model, options.batch, options.image_size, options.channels,
+                                        options.classes, dtype);
+  }
+  TimedStep& step = *timed;
   std::optional<Graph> graph;
   std::vector<double> seconds, losses;
   for (int i = 0; i < options.warm_up + options.steps; ++i) {
@@ -77,6 +88,7 @@ int run_bench(const BenchOptions& options) {
   if (options.json) {
     Json json = Json::object();
     json["model"] = options.model;
+    json["step"] = options.step;
     json["channels"] = options.channels;
     json["image_size"] = options.image_size;
     json["batch"] = options.batch;

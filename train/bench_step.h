@@ -8,17 +8,26 @@
 
 namespace mono {
 
-class BenchStep {
+class TimedStep {
+ public:
+  virtual ~TimedStep() = default;
+  // Enqueues only; the same work at each call.
+  virtual void run() = 0;
+  // The loss of the last step, before its update. Waits for it.
+  virtual double loss() const = 0;
+  // What the tape held when the last backward began, bytes.
+  virtual int64_t saved_bytes() const = 0;
+};
+
+// A supervised step of a classifier: forward, loss, backward, SGD.
+class BenchStep final : public TimedStep {
  public:
   // Random images and labels, the same for every device and precision. The model must outlive this.
   BenchStep(Model& model, int batch, int image_size, int channels, int classes, DType dtype);
 
-  // Forward, loss, backward, update. Enqueues only; the same work at each call.
-  void run();
-  // The loss of the last step, before its update. Waits for it.
-  double loss() const { return figures_.read()[0]; }
-  // What the tape held when the last backward began, bytes.
-  int64_t saved_bytes() const { return saved_bytes_; }
+  void run() override;
+  double loss() const override { return figures_.read()[0]; }
+  int64_t saved_bytes() const override { return saved_bytes_; }
 
  private:
   Model& model_;

@@ -41,6 +41,7 @@ CollapseFigures collapse_figures_of_logits(const Tensor& logits, double temperat
   const int rows = host.shape()[0], K = host.shape()[1];
   const float* values = host.data<float>();
   CollapseFigures figures;
+  figures.has_softmax = true;
   figures.centred_sd = temperature * column_sd(values, rows, K);
   std::vector<std::vector<double>> softmax(static_cast<size_t>(rows));
   std::vector<double> entropy(static_cast<size_t>(rows));
@@ -96,8 +97,9 @@ CollapseMeter::CollapseMeter(const Recipe::Collapse& options)
 void CollapseMeter::add(const CollapseFigures& figures, int64_t epoch, int64_t step) {
   float& streak = streak_.data<float>()[0];
   const bool flat = figures.centred_sd < options_.least_sd;
-  const bool one_answer = figures.spread < options_.least_entropy;
-  if (epoch < options_.after_epochs || (!flat && !one_answer)) {
+  const bool one_answer = figures.spread < options_.least_spread;
+  const bool silent = figures.has_softmax && figures.entropy > options_.most_entropy;
+  if (epoch < options_.after_epochs || !(flat || one_answer || silent)) {
     streak = 0;
     return;
   }
@@ -108,10 +110,14 @@ void CollapseMeter::add(const CollapseFigures& figures, int64_t epoch, int64_t s
                  "the teacher's outputs differ by {:.2g} from image to image "
                  "(collapse.least_sd = {:.2g})",
                  figures.centred_sd, options_.least_sd)
-           : fmt::format(
-                 "the teacher gives all images one answer: entropy of its mean {:.2g} of "
-                 "ln K (collapse.least_entropy = {:.2g})",
-                 figures.spread, options_.least_entropy);
+      : silent ? fmt::format(
+                     "the teacher's answers say nothing: entropy {:.6f} of ln K "
+                     "(collapse.most_entropy = {:.6f})",
+                     figures.entropy, options_.most_entropy)
+               : fmt::format(
+                     "the teacher gives all images one answer: entropy of its mean {:.2g} "
+                     "of ln K (collapse.least_spread = {:.2g})",
+                     figures.spread, options_.least_spread);
   fail(ErrorKind::diverged,
        "training has collapsed at step {}: {}, for {} steps in a row. Nothing of this step was "
        "saved; a lower optim.lr, another ssl.teacher_temperature or a larger batch may help",

@@ -15,7 +15,8 @@ namespace mono {
 
 struct CollapseFigures {
   double centred_sd = 0;
-  double entropy = 1, spread = 1;  // 1 where there is no softmax (BYOL)
+  bool has_softmax = false;  // BYOL has none
+  double entropy = 1, spread = 1;
 };
 
 // logits (rows, K): centred outputs over the teacher's temperature.

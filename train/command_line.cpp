@@ -79,6 +79,7 @@ void bind_bench(CLI::App& command, BenchOptions& options) {
   command.add_option("--classes", options.classes, "outputs");
   command.add_option("--image-size", options.image_size, "pixels a side");
   command.add_option("--batch", options.batch, "images a step");
+  command.add_option("--step", options.step, "supervised, or cdcl: --batch pairs of eight views");
   command.add_option("--warm-up", options.warm_up, "steps before the clock starts");
   command.add_option("--steps", options.steps, "timed steps");
   command.add_option("--precision", options.precision, "f32 or bf16");

@@ -109,6 +109,7 @@ struct BenchOptions {
   int classes = 1139;
   int image_size = 128;
   int batch = 8;
+  std::string step = "supervised";  // or cdcl: a batch is of pairs
   int warm_up = 2;
   int steps = 10;
   std::string precision = "f32";  // f32 | bf16

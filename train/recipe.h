@@ -175,7 +175,8 @@ struct Recipe {
     int64_t after_epochs = 5;  // not before
     int64_t patience = 50;     // steps in a row
     double least_sd = 1e-4;    // of the teacher's centred outputs over a batch, mean of the columns
-    double least_entropy = 1e-3;  // of its softmax as a share of ln K (0: one answer for all)
+    double most_entropy = 0.9999;  // DINO: of the teacher's softmax as a share of ln K
+    double least_spread = 1e-3;    // DINO: entropy of the mean softmax, likewise
   } collapse;
 
   struct Domain {

@@ -166,7 +166,8 @@ void each_key(R& r, Visit&& visit) {
   visit("collapse.after_epochs", r.collapse.after_epochs, count_or_0);
   visit("collapse.patience", r.collapse.patience, count);
   visit("collapse.least_sd", r.collapse.least_sd, not_negative);
-  visit("collapse.least_entropy", r.collapse.least_entropy, fraction);
+  visit("collapse.most_entropy", r.collapse.most_entropy, KeyRule{.low = 0, .high = 2});
+  visit("collapse.least_spread", r.collapse.least_spread, fraction);
 
   visit("domain.adabn", r.domain.adabn, any);
 

@@ -131,7 +131,10 @@ ForwardContext ViewsStep::with_drop_path(const ForwardContext& context, int64_t 
 std::optional<StepFigures> ViewsStep::run(int64_t step, const std::function<bool()>& abandon) {
   MONO_CHECK(loader_, "step {} before start()", step);
   if (abandon && abandon()) return std::nullopt;
-  const ViewBatch batch = loader_->next();
+  return run_on(step, loader_->next());
+}
+
+StepFigures ViewsStep::run_on(int64_t step, const ViewBatch& batch) {
   figures_.clear();
   {
     Tape tape;
@@ -142,7 +145,7 @@ std::optional<StepFigures> ViewsStep::run(int64_t step, const std::function<bool
     tape.backward();
     model_.arena().finish_gradients();
   }
-  loader_->prefetch();
+  if (loader_) loader_->prefetch();
   figures_.sum_of_squares(kGradientSquares, gradient_);
   const std::vector<double> values = figures_.read();
   StepFigures figures;

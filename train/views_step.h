@@ -27,6 +27,8 @@ class ViewsStep : public TrainStep {
   void start(int64_t first, int64_t last, int workers) override;
   std::optional<StepFigures> run(int64_t step, const std::function<bool()>& abandon = {}) final;
   const Model& evaluated() const override { return model_; }
+  // The step on a batch from elsewhere: what run() does with the loader's.
+  StepFigures run_on(int64_t step, const ViewBatch& batch);
   double waited() const override { return loader_->waited(); }
   int64_t total_steps() const override { return learning_rate_.total_steps; }
   int64_t epoch_steps() const override { return epoch_steps_; }
@@ -36,8 +38,9 @@ class ViewsStep : public TrainStep {
   // Figures that every method has; a method's own begin at kOwnFigures.
   enum { kLoss, kGradientSquares, kOwnFigures };
 
-  // `figures`: how many there are, the method's own included. `freezable`: parameters that stand still for the first ssl.freeze_last_layer_epochs; `fixed`:
-  // ones that never move; both may be empty. Arguments must outlive this.
+  // `figures`: how many there are, the method's own included. `freezable`: parameters that stand
+  // still for the first ssl.freeze_last_layer_epochs; `fixed`: ones that never move; both may be
+  // empty. Arguments must outlive this.
   ViewsStep(const RunSetup& setup, Model& model, int figures,
             std::function<bool(const Parameter&)> freezable,
             std::function<bool(const Parameter&)> fixed);

@@ -6,8 +6,8 @@ and in float32, composed from its modules with nothing of this engine.
 
 The student, its teacher and the probe have the formula's weights (models.py; "teacher." and "probe." before the
 names of the latter two), crops are the formula's "global" and "local". Teacher on the two global views; student on
-all eight; DINO with a centre per domain and the Barlow term; backward; global-norm clipping; AdamW with frozen
-last layer (first) and without (second step, on the same crops); moving average; centres; the probe's Adam.
+all eight; DINO with a centre per domain and the Barlow term; backward; global-norm clipping; AdamW with the last
+layer frozen; moving average; centres; the probe's Adam. Two steps on the same crops.
 
   losses (2, 4)            total, DINO / ln K, Barlow / 0.0595, probe's cross-entropy, of both steps
   norms (2)                of the gradient, before clipping
@@ -153,8 +153,7 @@ def run(dtype):
         norm = torch.nn.utils.clip_grad_norm_(list(student.values()), CLIP)
         out["losses"].append([v.item() for v in (loss, dino, barlow, probe_loss)])
         out["norms"].append(norm.item())
-        if step == 0:
-            student["head.last_layer.weight_v"].grad = None
+        student["head.last_layer.weight_v"].grad = None  # frozen in the first epoch
         adamw.param_groups[0]["weight_decay"] = cosine(*DECAY, step)
         adamw.step()
         for group in adam.param_groups:

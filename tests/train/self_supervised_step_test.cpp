@@ -1,0 +1,331 @@
+// Steps of self-supervision: against PyTorch, on the GPU of this build, resumed, and refused.
+#include "train/self_supervised_step.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "tests/kernels/gpu_test.h"
+#include "tests/models/formula.h"
+#include "tests/train/tiny_screen.h"
+#include "train/commands.h"
+#include "train/train_checkpoint.h"
+
+namespace mono {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+// The tiny DeiT of tools/golden/cdcl_step.py on the tiny screen: 16 pixels, patches of 4.
+std::vector<std::string> tiny_sets(const std::vector<std::string>& more = {}) {
+  std::vector<std::string> sets = {
+      "model.patch=4",         "model.depth=2",        "model.dim=32",
+      "model.heads=2",         "model.drop_path=0.1",  "data.validation_experiments=0",
+      "data.channels=[1,2,3]", "batch.anchors=6",      "views.size=16",
+      "views.local_size=8",    "views.locals=6",       "ssl.hidden=24",
+      "ssl.bottleneck=16",     "ssl.outputs=20",       "ssl.byol_hidden=24",
+      "ssl.byol_outputs=12",   "train.epochs=1",       "validation.every_epochs=0",
+      "optim.lr=3e-3",         "optim.warmup_steps=2", "loader.workers=1"};
+  sets.insert(sets.end(), more.begin(), more.end());
+  return sets;
+}
+
+class SelfSupervisedStepTest : public testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    screen_ = new test::TempDir;
+    test::write_tiny_screen(screen_->path());
+  }
+  static void TearDownTestSuite() { delete screen_; }
+
+  static std::unique_ptr<RunSetup> setup(const std::string& recipe,
+                                         const std::vector<std::string>& more = {},
+                                         Device device = Device::cpu) {
+    return set_up(load_recipe("smoke/cdcl/table1/" + recipe, tiny_sets(more)), screen_->path(), {},
+                  device);
+  }
+  static TrainOptions options(const fs::path& out, const std::string& recipe,
+                              const std::vector<std::string>& more = {}) {
+    TrainOptions options;
+    options.recipe = "smoke/cdcl/table1/" + recipe;
+    options.sets = tiny_sets(more);
+    options.data = screen_->path();
+    options.out = out;
+    options.compute.device = "cpu";
+    return options;
+  }
+  static test::TempDir* screen_;
+};
+test::TempDir* SelfSupervisedStepTest::screen_ = nullptr;
+
+// ---- the golden step --------------------------------------------------------------------------
+
+Tensor formula_crops(const std::string& name, int count, int side, int C, DType dtype) {
+  const test::FormulaStream stream(name);
+  const Tensor x = Tensor::empty({count, side, side, C}, dtype);
+  const int64_t plane = int64_t{side} * side;
+  std::vector<double> values(static_cast<size_t>(x.elements()));
+  for (int n = 0; n < count; ++n)
+    for (int64_t p = 0; p < plane; ++p)
+      for (int c = 0; c < C; ++c)
+        values[static_cast<size_t>((n * plane + p) * C + c)] = static_cast<double>(
+            static_cast<float>(1.75 * stream.uniform((int64_t{n} * C + c) * plane + p)));
+  test::assign(x, values);
+  return x;
+}
+
+// As in tools/golden/cdcl_step.py.
+ViewBatch golden_batch(Device device) {
+  ViewBatch batch;
+  batch.pairs = 6;
+  batch.domains = {0, 1, 0, 2, 1, 0, 1, 0, 2, 0, 2, 1};
+  batch.labels = {0, 1, 2, 3, 0, 2};
+  batch.global = formula_crops("global", 12, 16, 3, DType::f32).to(device);
+  batch.local = formula_crops("local", 36, 8, 3, DType::f32).to(device);
+  return batch;
+}
+
+const std::vector<std::string>& golden_sets() {
+  static const std::vector<std::string> sets = {"model.drop_path=0.0",
+                                                "optim.clip=0.05",
+                                                "optim.warmup_steps=0",
+                                                "optim.warmup_epochs=0.0",
+                                                "optim.schedule=constant",
+                                                "optim.weight_decay=4e-3",
+                                                "optim.weight_decay_end=1e-2",
+                                                "ssl.teacher_momentum=0.9",
+                                                "ssl.teacher_momentum_end=0.999",
+                                                "ssl.teacher_temperature_end=0.04",
+                                                "probe.lr=1e-2",
+                                                "probe.eta_min=1e-8",
+                                                "probe.weight_decay=1e-3"};
+  return sets;
+}
+
+// Sets every weight of the state to the formula's, by its name in the checkpoint.
+void set_formula_state(const TrainingState& state, Model& student) {
+  test::TempDir dir;
+  const auto write = [&](const std::string& file, std::vector<NamedTensor> tensors, bool formula) {
+    for (NamedTensor& t : tensors) {
+      std::vector<double> values(static_cast<size_t>(t.values.elements()), 0.0);
+      if (formula && t.name.ends_with("weight_g"))
+        values.assign(values.size(), 1.0);
+      else if (formula)
+        values = test::formula_values(t.name, t.shape);
+      test::assign(t.values, values);
+    }
+    write_safetensors((dir / file).string(), as_safetensors(tensors), {});
+    return SafetensorsFile((dir / file).string());
+  };
+  state.restore(write("model", state.model_tensors(), true),
+                write("optimizer", state.optimizer_tensors(), false));
+  student.arena().weights_changed();
+}
+
+std::vector<double> golden(const std::string& name) {
+  static const SafetensorsFile file(std::string(MONO_SOURCE_DIR) +
+                                    "/tests/data/golden/cdcl_step.safetensors");
+  return file.values<double>(name + "_f64");
+}
+
+// Rows of seven numbers, by name; the largest magnitude sets the scale.
+void expect_rows(std::vector<NamedTensor> tensors, const std::string& golden_name,
+                 double tolerance) {
+  std::ranges::sort(tensors, {}, &NamedTensor::name);
+  const std::vector<double> expected = golden(golden_name);
+  ASSERT_EQ(tensors.size() * 7, expected.size()) << golden_name;
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    const test::Fingerprint row =
+        test::fingerprint(tensors[t].name, test::as_doubles(tensors[t].values));
+    for (size_t i = 0; i < 7; ++i) {
+      // The product with a pseudo-random vector grows with the norm, the others with the largest.
+      const double scale = std::max(expected[t * 7 + (i == 2 ? 1 : 0)], 1e-4);
+      EXPECT_NEAR(row[i], expected[t * 7 + i], tolerance * scale)
+          << golden_name << " " << tensors[t].name << " " << i;
+    }
+  }
+}
+
+struct GoldenRun {
+  explicit GoldenRun(std::unique_ptr<RunSetup> of)
+      : setup(std::move(of)),
+        model(make_model(*setup)),
+        step(*setup, dynamic_cast<SelfSupervised&>(*model)) {
+    set_formula_state(step.state(), *model);
+    step.start(0, step.total_steps(), 0);
+  }
+  std::vector<NamedTensor> part(const std::string& prefix, const std::string& without) const {
+    std::vector<NamedTensor> out;
+    for (NamedTensor& t : const_cast<SelfSupervisedStep&>(step).state().model_tensors()) {
+      if (!t.name.starts_with(prefix) || t.name.ends_with("weight_g")) continue;
+      if (prefix.empty() && (t.name.starts_with("teacher.") || t.name.starts_with("probe.")))
+        continue;
+      t.name = t.name.substr(without.size());
+      out.push_back(std::move(t));
+    }
+    return out;
+  }
+  std::unique_ptr<RunSetup> setup;
+  std::unique_ptr<Model> model;
+  SelfSupervisedStep step;
+};
+
+double figure(const StepFigures& figures, const std::string& name) {
+  for (const auto& [key, value] : figures.more)
+    if (key == name) return value;
+  return std::nan("");
+}
+
+void run_golden(Device device, double tolerance, std::unique_ptr<RunSetup> setup) {
+  ASSERT_EQ(setup->classes, 4);
+  GoldenRun run(std::move(setup));
+  ASSERT_EQ(run.step.total_steps(), 8);  // of the schedules in the script
+  const ViewBatch batch = golden_batch(device);
+  const std::vector<double> losses = golden("losses"), norms = golden("norms");
+  for (int64_t i = 0; i < 2; ++i) {
+    const StepFigures figures = run.step.run_on(i, batch);
+    EXPECT_NEAR(figures.loss, losses[static_cast<size_t>(4 * i)], tolerance) << i;
+    EXPECT_NEAR(figure(figures, "dino_loss"), losses[static_cast<size_t>(4 * i + 1)], tolerance);
+    EXPECT_NEAR(figure(figures, "barlow_loss"), losses[static_cast<size_t>(4 * i + 2)], tolerance);
+    EXPECT_NEAR(figures.target_loss, losses[static_cast<size_t>(4 * i + 3)], tolerance);
+    EXPECT_NEAR(figures.gradient_norm, norms[static_cast<size_t>(i)],
+                10 * tolerance * norms[static_cast<size_t>(i)]);
+  }
+  // AdamW divides by the root of squares: small gradients' rounding shows in the weights.
+  expect_rows(run.part("", ""), "student", 100 * tolerance);
+  expect_rows(run.part("teacher.", "teacher."), "teacher", 100 * tolerance);
+  expect_rows(run.part("probe.", ""), "probe", 100 * tolerance);
+  const std::vector<double> centres = golden("centres");
+  for (const NamedTensor& t : run.step.state().optimizer_tensors()) {
+    if (t.name != "centres") continue;
+    const std::vector<double> ours = test::as_doubles(t.values);
+    ASSERT_EQ(ours.size(), centres.size());
+    for (size_t k = 0; k < ours.size(); ++k) EXPECT_NEAR(ours[k], centres[k], tolerance) << k;
+  }
+}
+
+TEST_F(SelfSupervisedStepTest, TwoStepsOfCdclEqualPyTorch) {
+  run_golden(Device::cpu, 2e-5, setup("cdcl", golden_sets()));
+}
+
+TEST_F(SelfSupervisedStepTest, TwoStepsOfCdclEqualPyTorchOnTheGpu) {
+  std::string why;
+  if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
+  run_golden(kGpu, 5e-5, setup("cdcl", golden_sets(), kGpu));
+}
+
+// ---- runs -------------------------------------------------------------------------------------
+
+std::string weights_of(const fs::path& run) {
+  return test::read_text(list_checkpoints(run).front() / "model.safetensors") +
+         test::read_text(list_checkpoints(run).front() / "optimizer.safetensors");
+}
+
+TEST_F(SelfSupervisedStepTest, ResumedInTheMiddleOfAnEpochEndsWithTheSameBits) {
+  for (const char* recipe : {"cdcl", "ssl-byol-cb", "supervised"}) {
+    test::TempDir dir;
+    const std::vector<std::string> sets = {"train.epochs=2", "checkpoint.every_steps=5",
+                                           "checkpoint.every_epochs=0",
+                                           "ssl.freeze_last_layer_epochs=1"};
+    ASSERT_EQ(run_train(options(dir / "whole", recipe, sets)), 0) << recipe;
+    fs::copy(dir / "whole", dir / "cut", fs::copy_options::recursive);
+    fs::remove_all(list_checkpoints(dir / "cut").front());  // the last one: goes on from step 15
+    TrainOptions again = options(dir / "cut", recipe, sets);
+    again.sets.push_back("loader.workers=0");
+    again.resume = true;
+    ASSERT_EQ(run_train(again), 0) << recipe;
+    EXPECT_EQ(weights_of(dir / "cut"), weights_of(dir / "whole")) << recipe;
+  }
+}
+
+TEST_F(SelfSupervisedStepTest, ChoosesTheCheckpointByValidation) {
+  test::TempDir dir;
+  ASSERT_EQ(run_train(options(dir / "run", "ssl-dino",
+                              {"data.validation_experiments=1", "train.epochs=4",
+                               "validation.every_epochs=1", "validation.k=3"})),
+            0);
+  const std::string rows = test::read_text(dir / "run" / "validation.jsonl");
+  EXPECT_EQ(std::ranges::count(rows, '\n'), 4);
+  const LoadedCheckpoint newest = load_last_checkpoint(dir / "run");
+  const int64_t best = newest.state["more"]["validation"]["best_step"].integer();
+  EXPECT_GT(best, 0);
+  EXPECT_TRUE(fs::exists(dir / "run" / "ckpt" / fmt::format("step_{:08}", best)));
+  EvaluateOptions evaluate;
+  evaluate.run = dir / "run";
+  evaluate.compute.device = "cpu";
+  ASSERT_EQ(run_evaluate(evaluate), 0);
+  const JsonView json = read_json_file((dir / "run" / "evaluation" / "views.json").string());
+  EXPECT_EQ(json["step"].integer(), best);
+  EXPECT_EQ(json["images"].integer(), 16);
+  EXPECT_EQ(json["bank_images"].integer(), 32);
+}
+
+TEST_F(SelfSupervisedStepTest, ACollapsedRunEndsWithTheReason) {
+  test::TempDir dir;
+  try {
+    run_train(options(dir / "run", "ssl-dino",
+                      {"collapse.after_epochs=0", "collapse.patience=3", "collapse.least_sd=100"}));
+    FAIL();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.exit_code(), 4);
+    EXPECT_THAT(error.what(), HasSubstr("collapsed at step 3"));
+    EXPECT_THAT(error.what(), HasSubstr("collapse.least_sd"));
+  }
+}
+
+TEST_F(SelfSupervisedStepTest, TheProbeDoesNotTouchTheNetwork) {
+  const auto weights = [&](const std::string& enabled) {
+    const auto s = setup("ssl-dino", {"probe.enabled=" + enabled});
+    const std::unique_ptr<Model> model = make_model(*s);
+    const std::unique_ptr<TrainStep> step = make_train_step(*s, *model);
+    step->start(0, 2, 0);
+    for (int64_t i = 0; i < 2; ++i) step->run(i);
+    const std::span<const float> values = model->arena().weights().span<float>();
+    return std::vector<float>(values.begin(), values.end());
+  };
+  EXPECT_EQ(weights("true"), weights("false"));
+}
+
+// ---- what is wrong before training starts -----------------------------------------------------
+
+TEST_F(SelfSupervisedStepTest, RefusesBeforeTrainingStarts) {
+  test::TempDir dir;
+  const auto refused = [&](const std::string& recipe, const std::vector<std::string>& sets,
+                           const fs::path& data) -> std::pair<int, std::string> {
+    TrainOptions bad = options(dir / "run", recipe, sets);
+    bad.data = data;
+    try {
+      run_train(bad);
+    } catch (const Error& error) {
+      return {error.exit_code(), error.what()};
+    }
+    return {0, ""};
+  };
+  // One image a batch.
+  EXPECT_EQ(refused("cdcl", {"batch.anchors=1"}, screen_->path()).first, 2);
+  // No partner in another domain: one experiment is left to train on.
+  const auto [code, text] = refused("cdcl", {"data.train_experiments=1"}, screen_->path());
+  EXPECT_EQ(code, 3);
+  EXPECT_THAT(text, HasSubstr("domain"));
+  // More anchors than images.
+  EXPECT_EQ(refused("cdcl", {"batch.anchors=500"}, screen_->path()).first, 2);
+  // A plate without controls.
+  test::TempDir screen;
+  test::write_tiny_screen(screen.path());
+  for (const char* well : {"B05"})
+    for (int site = 1; site <= 2; ++site)
+      for (int channel = 1; channel <= 6; ++channel)
+        fs::remove(screen.path() / "images/HUVEC-02/Plate2" /
+                   fmt::format("{}_s{}_w{}.png", well, site, channel));
+  const auto [no_controls, which] = refused("cdcl", {}, screen.path());
+  EXPECT_EQ(no_controls, 3);
+  EXPECT_THAT(which, HasSubstr("HUVEC-02"));
+  // ImageNet weights that are not there.
+  EXPECT_EQ(refused("cdcl", {"model.pretrained=true"}, screen_->path()).first, 2);
+  EXPECT_EQ(refused("cdcl", {"model.init_from=/nowhere"}, screen_->path()).first, 3);
+}
+
+}  // namespace
+}  // namespace mono
