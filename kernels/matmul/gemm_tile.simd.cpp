@@ -6,7 +6,7 @@ namespace mono::MONO_ISA {
 namespace {
 
 constexpr int kInnerBlock = 128;
-constexpr int kAhead = 12;  // rows of B: a new panel comes from the second-level cache
+constexpr int kAhead = 24;  // rows of B: a new panel comes from the second-level cache, or the third
 #if MONO_ISA_avx512
 constexpr int kRows = 8, kVectors = 3;  // 24 of 32 registers accumulate
 #elif MONO_ISA_avx2

@@ -94,6 +94,7 @@ double seconds_of(Stream stream, const std::function<void()>& run);
 // The parts, one a file.
 void bench_conv2d(Session& session);
 void bench_matmul(Session& session);
+void bench_linear(Session& session);
 void bench_attention(Session& session);
 void bench_view_losses(Session& session);   // self-supervision
 void bench_memory_bound(Session& session);  // batch norm, pooling, elementwise, SGD

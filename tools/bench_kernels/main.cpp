@@ -16,8 +16,8 @@ constexpr const char* kHelp =
     R"(bench_kernels: times the kernels at the models' problem sizes
 
   --device NAME    cpu, cuda or emulated; default: cuda where this build finds a GPU, else cpu
-  --op A,B         conv2d, matmul, attention, batch_norm, pool, elementwise, sgd, adamw, crop_views,
-                   domain_centring, dino, barlow, l2_normalise, weight_norm; default: all
+  --op A,B         conv2d, matmul, linear, attention, layer_norm, gelu, batch_norm, pool,
+                   elementwise, sgd, adamw, crop_views, domain_centring, dino, barlow, l2_normalise, weight_norm; default: all
   --variant NAME   one variant (also the definitions, which are slow)
   --pass NAME      fprop, dgrad, wgrad, forward, backward, ...
   --dtype NAME     f32 or bf16
@@ -127,6 +127,7 @@ int run(int argc, char** argv) {
   if (!options.list) session.measure_peaks();
   if (session.wants("conv2d")) bench_conv2d(session);
   if (session.wants("matmul")) bench_matmul(session);
+  if (session.wants("linear")) bench_linear(session);
   if (session.wants("attention")) bench_attention(session);
   bench_memory_bound(session);
   bench_view_losses(session);

@@ -1,4 +1,5 @@
-// Matrix products: the classifier heads, and squares for comparison with other libraries.
+// Matrix products: the classifier heads, DeiT-S' layers on 8 images, and squares for comparison
+// with other libraries.
 #include "kernels/matmul/matmul.h"
 
 #include <fmt/core.h>
@@ -100,6 +101,12 @@ void bench_matmul(Session& session) {
       {"head/logits", {32, 1139, 1024, false, true}},
       {"head/logits.dgrad", {32, 1024, 1139}},
       {"head/logits.wgrad", {1139, 1024, 32, true, false}},
+      {"deit_small/fc1", {1576, 1536, 384, false, true}},
+      {"deit_small/fc1.dgrad", {1576, 384, 1536}},
+      {"deit_small/fc1.wgrad", {1536, 384, 1576, true, false}},
+      {"deit_small/qkv", {1576, 1152, 384, false, true}},
+      {"deit_small/proj", {1576, 384, 384, false, true}},
+      {"deit_small/fc2", {1576, 384, 1536, false, true}},
       {"square/1024", {1024, 1024, 1024}},
   };
   if (session.options().device == Device::cuda) {

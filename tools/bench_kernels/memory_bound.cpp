@@ -13,6 +13,8 @@
 #include "kernels/crop_views/crop_views.h"
 #include "kernels/elementwise/elementwise.h"
 #include "kernels/ema/ema.h"
+#include "kernels/gelu/gelu.h"
+#include "kernels/layer_norm/layer_norm.h"
 #include "kernels/pool/pool.h"
 #include "kernels/sgd/sgd.h"
 #include "tools/bench_kernels/bench.h"
@@ -25,6 +27,14 @@ struct Shape {
   int N, side, C;
   int64_t elements() const { return int64_t{N} * side * side * C; }
 };
+
+template <class U>
+std::vector<double> doubles(const std::vector<U>& values) {
+  std::vector<double> out;
+  out.reserve(values.size());
+  for (const U v : values) out.push_back(static_cast<double>(static_cast<Master<U>>(v)));
+  return out;
+}
 
 template <class T>
 class BatchNorm {
@@ -86,14 +96,6 @@ class BatchNorm {
   }
 
  private:
-  template <class U>
-  static std::vector<double> doubles(const std::vector<U>& values) {
-    std::vector<double> out;
-    out.reserve(values.size());
-    for (const U v : values) out.push_back(static_cast<double>(static_cast<Master<U>>(v)));
-    return out;
-  }
-
   Stream stream_;
   BatchNormProblem p_;
   int offsets_[2];
@@ -181,6 +183,90 @@ class Elementwise {
   Stream stream_;
   int64_t n_;
   Array<T> a_, b_, y_;
+};
+
+// Rows are the patches of images.
+template <class T>
+class LayerNorm {
+ public:
+  using M = Master<T>;
+  static constexpr const char* kOp = "layer_norm";
+  static std::vector<std::string> passes() { return {"forward", "backward"}; }
+  static double bytes(const std::string& pass, const Shape& s) {
+    return (pass == "forward" ? 2 : 3) * double(s.elements()) * sizeof(T);
+  }
+
+  LayerNorm(Stream stream, const Shape& s)
+      : stream_(stream),
+        p_{static_cast<int>(s.elements() / s.C), s.C},
+        variant_(layer_norm_choose(p_, kDTypeOf<T>)),
+        x_(normal<T>(stream, s.elements(), 1, 0.5)),
+        dy_(normal<T>(stream, s.elements(), 2)),
+        y_(constant<T>(stream, s.elements(), 0)),
+        gamma_(normal<M>(stream, s.C, 3, 1, 0.25)),
+        beta_(normal<M>(stream, s.C, 4, 0, 0.25)),
+        statistics_(stream, 2 * int64_t{p_.rows}),
+        sums_(constant<M>(stream, 2 * int64_t{s.C}, 0)),
+        workspace_(stream, static_cast<int64_t>(
+                               layer_norm_workspace_bytes(stream.device, p_, kDTypeOf<T>))) {
+    run("forward");  // the statistics
+  }
+  void run(const std::string& pass) const {
+    M* const mean = statistics_.data();
+    if (pass == "forward")
+      layer_norm_forward<T>(
+          stream_, variant_, p_,
+          {x_.data(), gamma_.data(), beta_.data(), mean, mean + p_.rows, y_.data()});
+    else
+      layer_norm_backward<T>(stream_, variant_, p_,
+                             {.dy = dy_.data(),
+                              .x = x_.data(),
+                              .gamma = gamma_.data(),
+                              .mean = mean,
+                              .inv_std = mean + p_.rows,
+                              .dx = y_.data(),
+                              .dgamma = sums_.data(),
+                              .dbeta = sums_.data() + p_.D},
+                             workspace_.bytes());
+  }
+  std::vector<double> result(const std::string&) const { return doubles(y_.host()); }
+
+ private:
+  Stream stream_;
+  LayerNormProblem p_;
+  LayerNormVariant variant_;
+  Array<T> x_, dy_, y_;
+  Array<M> gamma_, beta_, statistics_, sums_;
+  Array<std::byte> workspace_;
+};
+
+template <class T>
+class Gelu {
+ public:
+  static constexpr const char* kOp = "gelu";
+  static std::vector<std::string> passes() { return {"forward", "backward"}; }
+  static double bytes(const std::string& pass, const Shape& s) {
+    return (pass == "forward" ? 2 : 3) * double(s.elements()) * sizeof(T);
+  }
+
+  Gelu(Stream stream, const Shape& s)
+      : stream_(stream),
+        n_(s.elements()),
+        x_(normal<T>(stream, n_, 1)),
+        dy_(normal<T>(stream, n_, 2)),
+        y_(constant<T>(stream, n_, 0)) {}
+  void run(const std::string& pass) const {
+    if (pass == "forward")
+      gelu_forward<T>(stream_, n_, x_.data(), y_.data());
+    else
+      gelu_backward<T>(stream_, n_, dy_.data(), x_.data(), y_.data(), GradMode::overwrite);
+  }
+  std::vector<double> result(const std::string&) const { return doubles(y_.host()); }
+
+ private:
+  Stream stream_;
+  int64_t n_;
+  Array<T> x_, dy_, y_;
 };
 
 // Parameters are f32 whatever the activations are.
@@ -391,6 +477,7 @@ void bench_memory_bound(Session& session) {
   const Case global{"cdcl/global", {2 * pairs, 224, 6}}, local{"cdcl/local", {6 * pairs, 112, 6}};
   if (session.options().list) {
     for (const Case& c : images) fmt::print("batch_norm, pool, elementwise {}\n", c.name);
+    fmt::print("layer_norm deit_small/norm1\ngelu deit_small/fc1\n");
     fmt::print("sgd {}\nadamw {}\ncrop_views {}\ncrop_views {}\n", parameters.name, deit.name,
                global.name, local.name);
     return;
@@ -403,6 +490,11 @@ void bench_memory_bound(Session& session) {
     bench_one<Elementwise, float>(session, c.name, c.shape);
     bench_one<Elementwise, bf16>(session, c.name, c.shape);
   }
+  const Case width{"deit_small/norm1", {2 * N, 14, 384}}, fc1{"deit_small/fc1", {2 * N, 14, 1536}};
+  bench_one<LayerNorm, float>(session, width.name, width.shape);
+  bench_one<LayerNorm, bf16>(session, width.name, width.shape);
+  bench_one<Gelu, float>(session, fc1.name, fc1.shape);
+  bench_one<Gelu, bf16>(session, fc1.name, fc1.shape);
   bench_one<Sgd, float>(session, parameters.name, parameters.shape);
   bench_one<AdamW, float>(session, deit.name, deit.shape);
   bench_one<GlobalViews, float>(session, global.name, global.shape);
