@@ -5,39 +5,47 @@ namespace mono::MONO_ISA {
 
 template <class T>
 void gelu_forward_unit(int64_t n, const T* x, T* y) {
-  MONO_VECTORISE
-  for (int64_t i = 0; i < n; ++i) {
-    const Master<T> v = load(x + i);
-    store(y + i, v * normal(v).below);
+  if constexpr (sizeof(T) == sizeof(Master<T>)) {
+    gelu_values(n, x, y);
+  } else {
+    float block[kGeluBlock];
+    for (int64_t i = 0; i < n; i += kGeluBlock) {
+      const int count = static_cast<int>(n - i < kGeluBlock ? n - i : kGeluBlock);
+      widen_block(count, x + i, block);
+      gelu_values(count, block, block);
+      narrow_block(count, block, y + i);
+    }
   }
 }
 
-template <class G, class T>
-void gelu_backward_unit(int64_t n, const G* dy, const T* x, T* dx, bool accumulate) {
+template <class T>
+void gelu_backward_unit(int64_t n, const T* dy, const T* x, T* dx, bool accumulate) {
   using M = Master<T>;
-  if (accumulate) {
-    MONO_VECTORISE
-    for (int64_t i = 0; i < n; ++i) {
-      const M v = load(x + i);
-      const auto at = normal(v);
-      store(dx + i, madd(load(dy + i), madd(v, at.density, at.below), load(dx + i)));
+  M slopes[kGeluBlock], widened[kGeluBlock];
+  for (int64_t i = 0; i < n; i += kGeluBlock) {
+    const int count = static_cast<int>(n - i < kGeluBlock ? n - i : kGeluBlock);
+    if constexpr (sizeof(T) == sizeof(M)) {
+      gelu_slopes(count, x + i, slopes);
+    } else {
+      widen_block(count, x + i, widened);
+      gelu_slopes(count, widened, slopes);
     }
-  } else {
-    MONO_VECTORISE
-    for (int64_t i = 0; i < n; ++i) {
-      const M v = load(x + i);
-      const auto at = normal(v);
-      store(dx + i, load(dy + i) * madd(v, at.density, at.below));
+    if (accumulate) {
+      MONO_VECTORISE
+      for (int j = 0; j < count; ++j)
+        store(dx + i + j, madd(load(dy + i + j), slopes[j], load(dx + i + j)));
+    } else {
+      MONO_VECTORISE
+      for (int j = 0; j < count; ++j) store(dx + i + j, load(dy + i + j) * slopes[j]);
     }
   }
 }
 
 #define MONO_INSTANTIATE(T)                                  \
   template void gelu_forward_unit<T>(int64_t, const T*, T*); \
-  template void gelu_backward_unit<T, T>(int64_t, const T*, const T*, T*, bool);
+  template void gelu_backward_unit<T>(int64_t, const T*, const T*, T*, bool);
 MONO_INSTANTIATE(float)
 MONO_INSTANTIATE(bf16)
 MONO_INSTANTIATE(double)
-template void gelu_backward_unit<float, bf16>(int64_t, const float*, const bf16*, bf16*, bool);
 
 }  // namespace mono::MONO_ISA

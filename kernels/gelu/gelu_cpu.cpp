@@ -27,8 +27,7 @@ template <class T>
 void gelu_backward(int64_t n, const T* dy, const T* x, T* dx, GradMode mode) {
   if (mode == GradMode::ignore) return;
   for_units(n, [&](int64_t at, int64_t count) {
-    MONO_SIMD(
-        gelu_backward_unit<T, T>(count, dy + at, x + at, dx + at, mode == GradMode::accumulate));
+    MONO_SIMD(gelu_backward_unit<T>(count, dy + at, x + at, dx + at, mode == GradMode::accumulate));
   });
 }
 

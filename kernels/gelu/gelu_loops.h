@@ -8,9 +8,8 @@
 namespace mono {
 
 MONO_DECLARE_SIMD(template <class T> void gelu_forward_unit(int64_t n, const T* x, T* y))
-// dx (+)= dy gelu'(x); G (T or Master<T>) is the type of dy.
-MONO_DECLARE_SIMD(template <class G, class T> void gelu_backward_unit(int64_t n, const G* dy,
-                                                                      const T* x, T* dx,
-                                                                      bool accumulate))
+// dx (+)= dy gelu'(x)
+MONO_DECLARE_SIMD(template <class T> void gelu_backward_unit(int64_t n, const T* dy, const T* x,
+                                                             T* dx, bool accumulate))
 
 }  // namespace mono

@@ -5,7 +5,7 @@
 // asks the library.
 #pragma once
 
-#include "kernels/base/simd.h"
+#include "kernels/base/simd_vector.h"
 
 namespace mono::MONO_ISA {
 
@@ -60,6 +60,47 @@ MONO_INLINE Normal normal(float x) {
 MONO_INLINE NormalD normal(double x) {
   return {0.5 * __builtin_erfc(x * -0.707106781186547524401),
           0.398942280401432677940 * __builtin_exp(-0.5 * x * x)};
+}
+
+// Loops over bf16 go through blocks of floats: a loop that converts and computes at once keeps two
+// vectors of everything in registers, and spills.
+static constexpr int kGeluBlock = 256;
+MONO_INLINE void widen_block(int n, const bf16* x, float* to) {
+  constexpr int kLanes = VecOf<float>::kLanes;
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) vstore(to + i, vload(x + i));
+  if (i < n) vstore(to + i, vload(x + i, n - i), n - i);
+}
+MONO_INLINE void narrow_block(int n, const float* x, bf16* to) {
+  constexpr int kLanes = VecOf<float>::kLanes;
+  int i = 0;
+  for (; i + kLanes <= n; i += kLanes) vstore(to + i, vload(x + i));
+  if (i < n) vstore(to + i, vload(x + i, n - i), n - i);
+}
+
+// z = gelu(x) and slope = gelu'(x); either may be x itself.
+template <class M>
+MONO_INLINE void gelu_values(int64_t n, const M* x, M* z) {
+  MONO_VECTORISE
+  for (int64_t i = 0; i < n; ++i) z[i] = x[i] * normal(x[i]).below;
+}
+template <class M>
+MONO_INLINE void gelu_slopes(int64_t n, const M* x, M* slope) {
+  MONO_VECTORISE
+  for (int64_t i = 0; i < n; ++i) {
+    const auto at = normal(x[i]);
+    slope[i] = madd(x[i], at.density, at.below);
+  }
+}
+template <class M>
+MONO_INLINE void gelu_values_and_slopes(int64_t n, const M* x, M* z, M* slope) {
+  MONO_VECTORISE
+  for (int64_t i = 0; i < n; ++i) {
+    const M v = x[i];
+    const auto at = normal(v);
+    z[i] = v * at.below;
+    slope[i] = madd(v, at.density, at.below);
+  }
 }
 
 }  // namespace mono::MONO_ISA

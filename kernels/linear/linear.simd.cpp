@@ -1,4 +1,3 @@
-#include "kernels/base/simd.h"
 #include "kernels/gelu/gelu_vector.h"
 #include "kernels/linear/linear_loops.h"
 
@@ -48,36 +47,35 @@ void linear_store_rows(const LinearStore<T>& s) {
 template <class T>
 void linear_gelu_rows(const LinearGelu<T>& g) {
   using M = Master<T>;
+  constexpr int kMost =
+      TileEngine<T>::kPanel > AmxEngine::kPanel ? TileEngine<T>::kPanel : AmxEngine::kPanel;
+  M widened[kMost], values[kMost], slopes[kMost];
   for (int r = 0; r < g.rows; ++r) {
-    const T* const x = g.x + r * g.ldx;
-    T* const z = g.z + r * g.ldz;
-    if (!g.dx) {
-      MONO_VECTORISE
-      for (int i = 0; i < g.columns; ++i) {
-        const M v = load(x + i);
-        store(z + i, v * normal(v).below);
-      }
-      continue;
+    const M* x;
+    if constexpr (sizeof(T) == sizeof(M)) {
+      x = g.x + r * g.ldx;
+    } else {
+      widen_block(g.columns, g.x + r * g.ldx, widened);
+      x = widened;
     }
+    T* const z = g.z + r * g.ldz;
+    if constexpr (sizeof(T) == sizeof(M)) {
+      gelu_values_and_slopes(g.columns, x, z, slopes);
+    } else {
+      gelu_values_and_slopes(g.columns, x, values, slopes);
+      narrow_block(g.columns, values, z);
+    }
+    if (!g.dx) continue;
     const M* const c = g.c + r * g.ldc;
     T* const dx = g.dx + r * g.ldx;
     const M factor = g.factors ? static_cast<M>(g.factors[r]) : M(1);
     if (g.accumulate) {
       MONO_VECTORISE
-      for (int i = 0; i < g.columns; ++i) {
-        const M v = load(x + i);
-        const auto at = normal(v);
-        store(z + i, v * at.below);
-        store(dx + i, madd(factor * c[i], madd(v, at.density, at.below), load(dx + i)));
-      }
+      for (int i = 0; i < g.columns; ++i)
+        store(dx + i, madd(factor * c[i], slopes[i], load(dx + i)));
     } else {
       MONO_VECTORISE
-      for (int i = 0; i < g.columns; ++i) {
-        const M v = load(x + i);
-        const auto at = normal(v);
-        store(z + i, v * at.below);
-        store(dx + i, factor * c[i] * madd(v, at.density, at.below));
-      }
+      for (int i = 0; i < g.columns; ++i) store(dx + i, factor * c[i] * slopes[i]);
     }
   }
 }
