@@ -12,6 +12,17 @@ MONO_INLINE Master<T> rounded(Master<T> v) {
   return load(&stored);
 }
 
+MONO_INLINE void transpose_4x4(const float* from, int64_t ld, float* to, int64_t ld_to) {
+  const __m128 a = _mm_loadu_ps(from), b = _mm_loadu_ps(from + ld);
+  const __m128 c = _mm_loadu_ps(from + 2 * ld), d = _mm_loadu_ps(from + 3 * ld);
+  const __m128 ab = _mm_unpacklo_ps(a, b), cd = _mm_unpacklo_ps(c, d);
+  const __m128 ab_high = _mm_unpackhi_ps(a, b), cd_high = _mm_unpackhi_ps(c, d);
+  _mm_storeu_ps(to, _mm_movelh_ps(ab, cd));
+  _mm_storeu_ps(to + ld_to, _mm_movehl_ps(cd, ab));
+  _mm_storeu_ps(to + 2 * ld_to, _mm_movelh_ps(ab_high, cd_high));
+  _mm_storeu_ps(to + 3 * ld_to, _mm_movehl_ps(cd_high, ab_high));
+}
+
 MONO_INLINE int least(int a, int b) {
   return a < b ? a : b;
 }
@@ -86,6 +97,13 @@ void tile_pack_transposed(const Master<T>* w, int out, int in, int n, Master<T>*
   const int columns = least(kPanel, out - n);
   for (int k0 = 0; k0 < in; k0 += kBlock) {
     const int end = least(k0 + kBlock, in);
+    if constexpr (std::is_same_v<T, float>)
+      if (columns == kPanel && end - k0 == kBlock) {
+        for (int j = 0; j < kPanel; j += 4)
+          for (int k = k0; k < end; k += 4)
+            transpose_4x4(w + int64_t{n + j} * in + k, in, panel + int64_t{k} * kPanel + j, kPanel);
+        continue;
+      }
     for (int j = 0; j < kPanel; ++j) {
       const Master<T>* const row = w + int64_t{n + j} * in;
       for (int k = k0; k < end; ++k)

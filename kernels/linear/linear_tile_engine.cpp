@@ -20,8 +20,7 @@ void TileEngine<T>::pack(const E* w, int out, int in, int n, E* panel) {
 template <class T>
 void TileEngine<T>::multiply(int rows, const E* a, int64_t lda, int inner, const E* panel, E* c,
                              int64_t ldc) {
-  for (int r = 0; r < rows; ++r) std::fill_n(c + r * ldc, kPanel, E(0));
-  gemm_add<E>(rows, kPanel, inner, a, lda, 1, panel, kPanel, c, ldc);
+  gemm_add<E>(rows, kPanel, inner, a, lda, 1, panel, kPanel, c, ldc, true);
 }
 
 template <class T>
