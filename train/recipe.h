@@ -207,7 +207,7 @@ struct Recipe {
     double momentum = 0.9;
     bool nesterov = false;
     double weight_decay = 1e-5;
-    bool decay_norm_and_bias = true;  // whether batch norm and biases decay too
+    bool decay_norm_and_bias = true;  // whether norms' weights and biases decay too
     double weight_decay_end = -1;     // cosine from weight_decay over all steps; -1: constant
     double warmup_epochs = 5;         // linear, per step
     int64_t warmup_steps = 0;         // the same in steps; 0: warmup_epochs

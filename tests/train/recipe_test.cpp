@@ -58,6 +58,18 @@ TEST(Recipe, Table1IsThePapers) {
   EXPECT_FALSE(both.paper.at("batch_generalisation").spread.has_value());
 }
 
+// DINO's rule, which the published code follows: no decay of vectors and biases.
+TEST(Recipe, AdamWSparesVectorsAndBiases) {
+  int recipes = 0;
+  for (const std::string& name : recipe_names()) {
+    const Recipe recipe = load_recipe(name);
+    if (recipe.optim.kind != OptimKind::adamw) continue;
+    ++recipes;
+    EXPECT_FALSE(recipe.optim.decay_norm_and_bias) << name;
+  }
+  EXPECT_GT(recipes, 20);
+}
+
 TEST(Recipe, DefaultsOfTheStructAreTheCommonRecipe) {
   Recipe defaults;
   EXPECT_THAT(differing_keys(defaults, load_recipe("rxrx1/common")), ElementsAre());
