@@ -28,6 +28,12 @@ SelfSupervisedConfig teacher_config(const RunSetup& setup) {
   return config;
 }
 
+ParameterArena& initialised(Model& teacher, const RunSetup& setup) {
+  teacher.norms().set_eps(setup.recipe.bn.eps);
+  teacher.initialise(DType::f32, setup.recipe.seed, setup.device);
+  return teacher.arena();
+}
+
 BarlowOptions barlow_options(const Recipe::SelfSupervised& ssl) {
   BarlowOptions options;
   options.diagonal = ssl.barlow_diagonal;
@@ -66,8 +72,7 @@ SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& mo
     : ViewsStep(setup, model, kFigures, is_last_layer, is_length),
       student_(model),
       teacher_(teacher_config(setup)),
-      ema_((teacher_.initialise(DType::f32, recipe_.seed, setup.device), teacher_.arena()),
-           student_.arena()),
+      ema_(initialised(teacher_, setup), student_.arena()),
       momentum_{recipe_.ssl.teacher_momentum, recipe_.ssl.teacher_momentum_end, total_steps()},
       centring_(centring_of(setup, sampler_)),
       student_temperature_(one_number(recipe_.ssl.student_temperature, setup.device)),
@@ -107,7 +112,7 @@ void SelfSupervisedStep::accumulate(int64_t step, const ViewBatch& batch,
   if (is_dino())
     accumulate_dino(step, batch, context);
   else
-    accumulate_byol(batch, context);
+    accumulate_byol(step, batch, context);
 }
 
 void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
@@ -150,12 +155,13 @@ void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
   }
 }
 
-void SelfSupervisedStep::accumulate_byol(const ViewBatch& batch, const ForwardContext& context) {
+void SelfSupervisedStep::accumulate_byol(int64_t step, const ViewBatch& batch,
+                                         const ForwardContext& context) {
   ForwardContext target;
   target.segments = views_;
   outputs_ = teacher_.project(teacher_.features(Variable(batch.global), target), target).value();
   compared_ = outputs_;
-  ForwardContext online = context;
+  ForwardContext online = with_drop_path(context, step, 2 * batch.pairs, 0);
   online.segments = views_;
   online.norm.record = &statistics_;
   const Variable features = student_.features(Variable(batch.global), online);

@@ -36,7 +36,7 @@ class SelfSupervisedStep final : public ViewsStep {
 
   void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) override;
   void accumulate_dino(int64_t step, const ViewBatch& batch, const ForwardContext& context);
-  void accumulate_byol(const ViewBatch& batch, const ForwardContext& context);
+  void accumulate_byol(int64_t step, const ViewBatch& batch, const ForwardContext& context);
   void follow(int64_t step, const ViewBatch& batch) override;
   void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
 

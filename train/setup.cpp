@@ -264,6 +264,11 @@ void check_start(const Recipe& recipe) {
   const Recipe::Model& m = recipe.model;
   if (!m.weights.empty() && !m.init_from.empty())
     fail(ErrorKind::usage, "model.weights and model.init_from are both given; one is the start");
+  if (m.from_scratch && (!m.weights.empty() || !m.init_from.empty()))
+    fail(ErrorKind::usage,
+         "model.from_scratch = true would label results that start from {} \"from scratch\"; leave "
+         "one of the two out",
+         m.weights.empty() ? m.init_from : m.weights);
   if (m.pretrained && !m.from_scratch && m.weights.empty() && m.init_from.empty())
     fail(
         ErrorKind::usage,

@@ -60,7 +60,10 @@ int train_one(const ReproduceOptions& options, const CdclMethod& method, const G
   train.sets.insert(train.sets.end(), point.sets.begin(), point.sets.end());
   train.sets.push_back(fmt::format("data.fold={}", fold));
   train.sets.push_back(fmt::format("seed={}", seed));
-  if (method.floor) train.sets.push_back("train.epochs=0");
+  // A floor learns nothing and starts from nothing that was learnt.
+  if (method.floor)
+    train.sets.insert(train.sets.end(),
+                      {"train.epochs=0", "model.weights=''", "model.init_from=''"});
   train.data = options.data;
   train.cache = options.cache;
   train.out = run_folder(options, method, point, fold, seed);
@@ -143,6 +146,18 @@ std::string start_of(const ReproduceOptions& options, const std::vector<CdclMeth
   if (!model.weights.empty()) return model.weights;
   if (!model.init_from.empty()) return model.init_from;
   return "";
+}
+
+// Whether the methods are trained as their recipes say, but for the ImageNet weights.
+bool is_untouched(const ReproduceOptions& options, const std::vector<CdclMethod>& methods) {
+  return std::ranges::all_of(methods, [&](const CdclMethod& method) {
+    if (method.floor) return true;
+    const std::vector<std::string> differences =
+        differing_keys(load_recipe(method.recipe), load_recipe(method.recipe, options.sets));
+    return std::ranges::all_of(differences, [](const std::string& difference) {
+      return difference.starts_with("model.weights:");
+    });
+  });
 }
 
 // Whether the screen has all of RXRX1-HUVEC.
@@ -233,6 +248,7 @@ int execute_cdcl_table(const ReproduceOptions& options) {
   table.seeds = methods.front().seeds;
   table.start = start_of(options, methods);
   table.paper_scale = !options.smoke && !table.start.empty() && table.folds.size() == 6 &&
+                      is_untouched(options, methods) &&
                       is_complete_huvec(open_dataset(options.data));
   size_t runs = 0, run = 0;
   for (const CdclMethod& method : methods)

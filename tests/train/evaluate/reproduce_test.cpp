@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/train/tiny_screen.h"
+#include "train/evaluate/reproduce_cdcl.h"
 #include "train/json.h"
 
 namespace mono {
@@ -63,6 +64,28 @@ TEST(Reproduce, TrainsEvaluatesAndUsesWhatIsThere) {
   execute(options);
   EXPECT_EQ(written(), time);
   EXPECT_EQ(test::read_text(table), before);
+}
+
+// Floors beside methods that start from weights: nothing is loaded, here from where there is
+// nothing.
+TEST(Reproduce, FloorsOfCdclStartFromNothing) {
+  const test::TempDir folder;
+  test::write_tiny_screen(folder / "screen");
+  ReproduceOptions options;
+  options.table = "cdcl/table1";
+  options.smoke = true;
+  options.methods = {"untrained", "intensity-histogram"};
+  options.seeds = {1};
+  options.sets = {
+      "model.patch=4", "model.depth=2",   "model.dim=32",   "data.validation_experiments=0",
+      "views.size=16", "batch.anchors=6", "validation.k=3", "model.weights=/nowhere.safetensors"};
+  options.data = folder / "screen";
+  options.out = folder / "table";
+  options.compute.device = "cpu";
+  ::testing::internal::CaptureStdout();
+  const int code = execute_cdcl_table(options);
+  EXPECT_THAT(::testing::internal::GetCapturedStdout(), HasSubstr("| untrained (floor)"));
+  EXPECT_EQ(code, 0);
 }
 
 }  // namespace
