@@ -97,6 +97,7 @@ const std::vector<std::string>& golden_sets() {
                                                 "optim.weight_decay_end=1e-2",
                                                 "ssl.teacher_momentum=0.9",
                                                 "ssl.teacher_momentum_end=0.999",
+                                                "ssl.teacher_temperature=0.04",
                                                 "ssl.teacher_temperature_end=0.04",
                                                 "probe.lr=1e-2",
                                                 "probe.eta_min=1e-8",
