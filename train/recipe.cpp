@@ -334,6 +334,11 @@ class Loader {
       refuse(place_of("data.target"),
              "data.target = 'experiment' and batch_head.mode = 'reversed' work against each other; "
              "set batch_head.mode = 'none'");
+    if (!r.data.labels.empty() && r.data.target != Target::sirna)
+      refuse(place_of("data.labels"),
+             "data.labels = {} gives the classes of the treatments; data.target = {} asks for "
+             "others. Leave one of the two out",
+             text_of(r.data.labels), text_of(r.data.target));
     check_views(r);
   }
 

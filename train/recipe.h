@@ -85,6 +85,7 @@ struct Recipe {
 
   struct Data {
     Target target = Target::sirna;
+    std::string labels;  // a table treatment,label whose labels are the classes instead
     SplitBy split = SplitBy::separated;
     StratifiedBy stratified_by = StratifiedBy::well;
     std::vector<std::string> experiments;  // keep only these; empty: all

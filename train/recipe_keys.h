@@ -91,6 +91,7 @@ void each_key(R& r, Visit&& visit) {
   visit("model.drop_path", r.model.drop_path, KeyRule{.low = 0, .high = 0.99});
 
   visit("data.target", r.data.target, any);
+  visit("data.labels", r.data.labels, any);
   visit("data.split", r.data.split, any);
   visit("data.stratified_by", r.data.stratified_by, any);
   visit("data.experiments", r.data.experiments, KeyRule{.distinct = true});

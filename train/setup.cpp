@@ -114,7 +114,10 @@ void choose_labels(RunSetup& setup) {
     for (const Site& site : dataset.sites) setup.label.push_back(site.experiment);
   } else {
     const bool moa = setup.recipe.data.target == Target::moa;
-    Labels labels = dataset_labels(dataset, moa ? LabelKind::moa : LabelKind::treatment);
+    const std::string& table = setup.recipe.data.labels;
+    Labels labels = table.empty()
+                        ? dataset_labels(dataset, moa ? LabelKind::moa : LabelKind::treatment)
+                        : table_labels(dataset, table);
     setup.class_names = std::move(labels.names);
     setup.label = std::move(labels.of_site);
   }

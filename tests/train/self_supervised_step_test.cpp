@@ -289,6 +289,22 @@ TEST_F(SelfSupervisedStepTest, TheProbeDoesNotTouchTheNetwork) {
   EXPECT_EQ(weights("true"), weights("false"));
 }
 
+TEST_F(SelfSupervisedStepTest, ATableOfLabelsGivesTheClasses) {
+  test::TempDir dir;
+  std::string table = "treatment,label\n";
+  int row = 0;
+  const std::vector<std::string> treatments = setup("supervised")->class_names;
+  for (const std::string& name : treatments)
+    table += fmt::format("{},{}\n", name, row++ % 2 ? "odd" : "even");
+  test::write_text(dir / "labels.csv", table);
+  const auto s = setup("supervised", {"data.labels=" + (dir / "labels.csv").string()});
+  EXPECT_THAT(s->class_names, testing::ElementsAre("even", "odd"));
+  EXPECT_EQ(s->classes, 2);
+  for (const int site : s->split.train)
+    EXPECT_EQ(s->label[static_cast<size_t>(site)],
+              s->dataset.sites[static_cast<size_t>(site)].sirna_id % 2);
+}
+
 // ---- what is wrong before training starts -----------------------------------------------------
 
 TEST_F(SelfSupervisedStepTest, RefusesBeforeTrainingStarts) {
@@ -323,9 +339,18 @@ TEST_F(SelfSupervisedStepTest, RefusesBeforeTrainingStarts) {
   const auto [no_controls, which] = refused("cdcl", {}, screen.path());
   EXPECT_EQ(no_controls, 3);
   EXPECT_THAT(which, HasSubstr("HUVEC-02"));
+  // A table of labels for other treatments.
+  test::write_text(dir / "labels.csv", "treatment,label\nno such treatment,a\n");
+  const auto [no_match, other] =
+      refused("cdcl", {"data.labels=" + (dir / "labels.csv").string()}, screen_->path());
+  EXPECT_EQ(no_match, 3);
+  EXPECT_THAT(other, HasSubstr("labels.csv:2: treatment 'no such treatment' is not one of"));
+  EXPECT_EQ(refused("cdcl", {"data.labels=x.csv", "data.target=moa"}, screen_->path()).first, 2);
   // ImageNet weights that are not there.
   EXPECT_EQ(refused("cdcl", {"model.pretrained=true"}, screen_->path()).first, 2);
   EXPECT_EQ(refused("cdcl", {"model.init_from=/nowhere"}, screen_->path()).first, 3);
+  EXPECT_EQ(refused("cdcl", {"model.from_scratch=true", "model.weights=w"}, screen_->path()).first,
+            2);
 }
 
 }  // namespace

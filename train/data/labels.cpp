@@ -73,19 +73,4 @@ Labels table_labels(const Dataset& dataset, const std::filesystem::path& file) {
   return labels;
 }
 
-void require_same_labels(const std::vector<std::string>& expected, const Labels& labels,
-                         const std::string& source) {
-  if (expected.size() != labels.names.size())
-    fail(ErrorKind::data,
-         "{}: was made with {} classes, the screen's labels are {}; use the labels and the "
-         "selection that it was made with",
-         source, expected.size(), labels.names.size());
-  for (size_t i = 0; i < expected.size(); ++i)
-    if (expected[i] != labels.names[i])
-      fail(ErrorKind::data,
-           "{}: class {} is '{}' there and '{}' in the screen; use the labels and the selection "
-           "that it was made with",
-           source, i, expected[i], labels.names[i]);
-}
-
 }  // namespace mono

@@ -26,9 +26,4 @@ Labels dataset_labels(const Dataset& dataset, LabelKind kind);
 // Throws Error(data) naming file, row and both values.
 Labels table_labels(const Dataset& dataset, const std::filesystem::path& file);
 
-// That `labels` are those which `source` (a checkpoint, a table) was made with: same names in the
-// same order. Throws Error(data) with the first difference.
-void require_same_labels(const std::vector<std::string>& expected, const Labels& labels,
-                         const std::string& source);
-
 }  // namespace mono

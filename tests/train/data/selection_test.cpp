@@ -99,19 +99,6 @@ TEST(Labels, TreatmentsAndMechanisms) {
     EXPECT_EQ(moa.of_site[i], d.sites[i].moa);
     EXPECT_EQ(treatment.of_site[i], d.sites[i].sirna_id);
   }
-  require_same_labels({"channel", "kinase", "unknown"}, moa, "run");
-  EXPECT_THAT(message_of(
-                  [&] {
-                    require_same_labels({"channel", "kinase"}, moa, "run");
-                  },
-                  ErrorKind::data),
-              testing::HasSubstr("run: was made with 2 classes, the screen's labels are 3"));
-  EXPECT_THAT(message_of(
-                  [&] {
-                    require_same_labels({"channel", "x", "unknown"}, moa, "run");
-                  },
-                  ErrorKind::data),
-              testing::HasSubstr("run: class 1 is 'x' there and 'kinase' in the screen"));
   TempDir rxrx;
   test::write_text(rxrx / "metadata.csv", test::small_table());
   EXPECT_THAT(message_of([&] { dataset_labels(open_dataset(rxrx.path()), LabelKind::moa); },
