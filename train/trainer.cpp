@@ -68,7 +68,7 @@ class Trainer {
   bool due(int64_t done) const;
   bool validate(int64_t done);
   void save(int64_t done);
-  void try_to_save(int64_t done);
+  bool try_to_save(int64_t done);  // false: a full disk, reported
   void log(int64_t done, const StepFigures& figures, double seconds, double waited);
   void write_rows();
   void close_epoch(int64_t done);
@@ -101,7 +101,7 @@ int Trainer::train() {
   metrics_.emplace(run_.metrics().string(), done);
   validation_.emplace(setup_, run_, done,
                       checkpoint ? checkpoint->state.find("more") : std::nullopt);
-  store_.keep_step(validation_->best_step());
+  store_.keep_step(validation_->best().step);
   print_start();
 
   const int64_t total = step_->total_steps();
@@ -153,6 +153,7 @@ void Trainer::print_start() const {
 // False where a signal came first.
 bool Trainer::validate(int64_t done) {
   if (!validation_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
+  const Validation::Best before = validation_->best();
   progress_.clear();
   if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(),
                         [&] { return signals_.caught() != 0; }))
@@ -161,8 +162,12 @@ bool Trainer::validate(int64_t done) {
   std::fflush(stdout);
   if (validation_->is_best()) {
     store_.keep_step(done);
-    saved_ = -1;  // once more, should this step be saved already: its state says what is best
-    try_to_save(done);
+    // Even if this step is saved already: its state says what is best. What could not be saved is
+    // not the best of what there is.
+    if (!try_to_save(done)) {
+      validation_->set_best(before);
+      store_.keep_step(before.step);
+    }
   }
   return true;
 }
@@ -183,9 +188,10 @@ void Trainer::save(int64_t done) {
   save_failures_ = 0;
 }
 
-void Trainer::try_to_save(int64_t done) {
+bool Trainer::try_to_save(int64_t done) {
   try {
     save(done);
+    return true;
   } catch (const Error& error) {
     if (error.kind() != ErrorKind::storage || ++save_failures_ >= kSaveFailures) throw;
     progress_.clear();
@@ -193,6 +199,7 @@ void Trainer::try_to_save(int64_t done) {
                "warning: step {} could not be saved: {}\n         the checkpoint of step {} is "
                "intact; trying again later ({} of {} failures)\n",
                done, error.what(), std::max<int64_t>(saved_, 0), save_failures_, kSaveFailures);
+    return false;
   }
 }
 

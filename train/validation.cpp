@@ -35,8 +35,8 @@ Validation::Validation(const RunSetup& setup, const RunDirectory& run, int64_t d
   if (!before) return;
   validated_ = (*before)["step"].integer();
   accuracy_ = (*before)["accuracy"].number();
-  best_step_ = (*before)["best_step"].integer();
-  best_ = (*before)["best_accuracy"].number();
+  best_.step = (*before)["best_step"].integer();
+  best_.accuracy = (*before)["best_accuracy"].number();
 }
 
 bool Validation::due(int64_t done, int64_t epoch_steps, int64_t total_steps) const {
@@ -50,15 +50,15 @@ bool Validation::run(int64_t done, int64_t epoch, const Model& model,
   if (!accuracy) return false;
   validated_ = done;
   accuracy_ = *accuracy;
-  if (accuracy_ > best_) {
-    best_ = accuracy_;
-    best_step_ = done;
+  if (accuracy_ > best_.accuracy) {
+    best_.accuracy = accuracy_;
+    best_.step = done;
   }
   Json row = Json::object();
   row["step"] = done;
   row["epoch"] = epoch;
   row["knn_accuracy"] = accuracy_;
-  row["best_step"] = best_step_;
+  row["best_step"] = best_.step;
   try {
     log_->append(row);
   } catch (const Error& error) {
@@ -74,14 +74,14 @@ Json Validation::state() const {
   Json& json = state["validation"];
   json["step"] = validated_;
   json["accuracy"] = accuracy_;
-  json["best_step"] = best_step_;
-  json["best_accuracy"] = best_;
+  json["best_step"] = best_.step;
+  json["best_accuracy"] = best_.accuracy;
   return state;
 }
 
 std::string Validation::text() const {
   return fmt::format("validation k-NN {:.1f} % (best so far {:.1f} %, after step {})",
-                     100 * accuracy_, 100 * best_, best_step_);
+                     100 * accuracy_, 100 * best_.accuracy, best_.step);
 }
 
 int64_t best_step_of(const JsonView& state) {

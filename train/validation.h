@@ -31,9 +31,13 @@ class Validation {
   // Makes it. False where `abandon` said so; then it stays due.
   bool run(int64_t done, int64_t epoch, const Model& model, const std::function<bool()>& abandon);
   // Whether the last one was the best so far.
-  bool is_best() const { return best_step_ >= 0 && best_step_ == validated_; }
-  // The checkpoint to keep; -1: none.
-  int64_t best_step() const { return best_step_; }
+  bool is_best() const { return best_.step >= 0 && best_.step == validated_; }
+  struct Best {
+    int64_t step = -1;  // the checkpoint to keep; -1: none
+    double accuracy = -1;
+  };
+  const Best& best() const { return best_; }
+  void set_best(const Best& best) { best_ = best; }  // where the new one could not be saved
 
   Json state() const;
   std::string text() const;  // "validation k-NN 53.2 % (best so far: 53.2 % after step 1,708)"
@@ -41,8 +45,9 @@ class Validation {
  private:
   const RunSetup& setup_;
   std::optional<MetricsLog> log_;
-  int64_t validated_ = -1, best_step_ = -1;
-  double accuracy_ = 0, best_ = -1;
+  int64_t validated_ = -1;
+  double accuracy_ = 0;
+  Best best_;
 };
 
 // The step of the checkpoint that stands for a run: the best by validation, or -1: the newest.

@@ -20,14 +20,29 @@ using testing::HasSubstr;
 
 // The tiny DeiT of tools/golden/cdcl_step.py on the tiny screen: 16 pixels, patches of 4.
 std::vector<std::string> tiny_sets(const std::vector<std::string>& more = {}) {
-  std::vector<std::string> sets = {
-      "model.patch=4",         "model.depth=2",        "model.dim=32",
-      "model.heads=2",         "model.drop_path=0.1",  "data.validation_experiments=0",
-      "data.channels=[1,2,3]", "batch.anchors=6",      "views.size=16",
-      "views.local_size=8",    "views.locals=6",       "ssl.hidden=24",
-      "ssl.bottleneck=16",     "ssl.outputs=20",       "ssl.byol_hidden=24",
-      "ssl.byol_outputs=12",   "train.epochs=1",       "validation.every_epochs=0",
-      "optim.lr=3e-3",         "optim.warmup_steps=2", "loader.workers=1"};
+  std::vector<std::string> sets = {"model.patch=4",
+                                   "model.depth=2",
+                                   "model.dim=32",
+                                   "model.heads=2",
+                                   "model.drop_path=0.1",
+                                   "data.validation_experiments=0",
+                                   "data.channels=[1,2,3]",
+                                   "batch.anchors=6",
+                                   "views.size=16",
+                                   "views.local_size=8",
+                                   "views.locals=6",
+                                   "ssl.hidden=24",
+                                   "ssl.bottleneck=16",
+                                   "ssl.outputs=20",
+                                   "ssl.byol_hidden=24",
+                                   "ssl.byol_outputs=12",
+                                   "train.epochs=1",
+                                   "validation.every_epochs=0",
+                                   "optim.lr=3e-3",
+                                   "optim.warmup_steps=2",
+                                   "loader.workers=1",
+                                   "ssl.barlow_diagonal=0.05",
+                                   "ssl.barlow_off_diagonal=0.95"};
   sets.insert(sets.end(), more.begin(), more.end());
   return sets;
 }
