@@ -14,11 +14,14 @@ for argument; do
   if [ "$argument" = --missed ]; then missed=1; else build=$argument; fi
 done
 
-cmake --build "$build" --target kernel_coverage -j "$(nproc)" >/dev/null
-objects=$build/tests/CMakeFiles/kernel_coverage.dir
-find "$objects" -name '*.gcda' -delete
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
+cmake --build "$build" --target kernel_coverage -j "$(nproc)" >"$log" 2>&1 || {
+  cat "$log"
+  exit 1
+}
+objects=$build/tests/CMakeFiles/kernel_coverage.dir
+find "$objects" -name '*.gcda' -delete
 MONO_SIMT_SCHEDULE=forward "$build/tests/kernel_coverage" --gtest_brief=1 >"$log" 2>&1 || {
   cat "$log"
   exit 1
