@@ -213,9 +213,8 @@ __global__ void __launch_bounds__(kLayerNormThreads)
   if (!y) return;
   Row parameter;  // one after the other: registers
   parameter.load(gamma, D, lane);
-  Row::each(D, lane, [&](int i, bool) {
-    row.value[i] = (row.value[i] - m) * scale * parameter.value[i];
-  });
+  Row::each(D, lane,
+            [&](int i, bool) { row.value[i] = (row.value[i] - m) * scale * parameter.value[i]; });
   parameter.load(beta, D, lane);
   Row::each(D, lane, [&](int i, bool) { row.value[i] += parameter.value[i]; });
   row.store(y + int64_t{r} * D, D, lane);

@@ -127,7 +127,8 @@ int run_embed(const EmbedOptions& options) {
     names += fmt::format("{}{} {}", names.empty() ? "" : " and ", sites_of(split, part).size(),
                          part == Part::train ? "training" : name_of(part));
   fmt::print("{} images, {} numbers each{}: {} and metadata.csv\n", names, width,
-             views ? "" : fmt::format(", {} statistics", name_of(mode)), (options.out / "embeddings.npy").string());
+             views ? "" : fmt::format(", {} statistics", name_of(mode)),
+             (options.out / "embeddings.npy").string());
   return 0;
 }
 
