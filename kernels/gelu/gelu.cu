@@ -1,6 +1,7 @@
 #include "kernels/gelu/gelu.cuh"
 
 #include <algorithm>
+#include <type_traits>
 
 #include "kernels/gelu/gelu.h"
 
@@ -34,8 +35,10 @@ void gelu_backward(Stream stream, int64_t n, const T* dy, const T* x, T* dx, Gra
     launch<gelu_backward_kernel<T, V>>(stream, shape_for(n / V), n / V, dy, x, dx,
                                        mode == GradMode::accumulate);
   };
-  if (n % kPackWidth<T> == 0 && packs_fit(dy, 0, 0) && packs_fit(x, 0, 0) && packs_fit(dx, 0, 0))
-    run.template operator()<kPackWidth<T>>();
+  // In double, erfc and exp of two values at once spill registers.
+  constexpr int kWidth = std::is_same_v<T, double> ? 1 : kPackWidth<T>;
+  if (n % kWidth == 0 && packs_fit(dy, 0, 0) && packs_fit(x, 0, 0) && packs_fit(dx, 0, 0))
+    run.template operator()<kWidth>();
   else
     run.template operator()<1>();
 }
