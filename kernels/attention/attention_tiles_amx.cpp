@@ -2,34 +2,17 @@
 // vectors of 16 floats. Forward takes strips of queries, since its sums run along keys; backward
 // takes strips of keys and computes the transposes of P and dS, so that dk and dv are finished
 // strip by strip and only dq is added to.
-#include <immintrin.h>
-
 #include "kernels/attention/attention_tiles.h"
-
-#define MONO_INLINE inline __attribute__((always_inline))
+#include "kernels/base/amx_tiles.h"
+#include "kernels/base/words_avx512.h"
 
 namespace mono::attention_tiles {
 namespace {
 
-using Vec = __m512;
-constexpr int kTile = 16;           // rows, and words of a row, of an AMX tile
+constexpr int kTile = kAmxTile;
 constexpr int kTileElements = 512;  // bf16 of one
 
 // Tiles 0-3: accumulators (row half, column half); 4, 5: left operand; 6, 7: right operand.
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfiguration kTiles;
-
-struct Session {
-  Session() { _tile_loadconfig(&kTiles); }
-  ~Session() { _tile_release(); }
-};
-
 // c (32, 32) = (added to where `add`) a (32, 32 steps) b (32 steps, 32). a: rows a_bytes apart, the
 // lower 16 rows a_half elements behind the upper; b: two panels of tiles, b_half elements apart.
 template <bool add>
@@ -97,35 +80,6 @@ MONO_INLINE Vec exp2_of(Vec x) {
 }
 constexpr float kLog2E = 1.44269504f;
 
-// (16,16) words to their transpose: four rounds of exchanging halves of growing size.
-MONO_INLINE void store_transposed(const Vec (&in)[16], void* words) {
-  float* out = static_cast<float*>(words);
-  Vec a[16], b[16];
-#pragma GCC unroll 8
-  for (int i = 0; i < 8; ++i) {
-    a[2 * i] = _mm512_unpacklo_ps(in[2 * i], in[2 * i + 1]);
-    a[2 * i + 1] = _mm512_unpackhi_ps(in[2 * i], in[2 * i + 1]);
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < 4; ++i) {  // b[4i+c]: columns c, c+4, ... of rows 4i to 4i+3
-    b[4 * i] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0x44);
-    b[4 * i + 1] = _mm512_shuffle_ps(a[4 * i], a[4 * i + 2], 0xee);
-    b[4 * i + 2] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0x44);
-    b[4 * i + 3] = _mm512_shuffle_ps(a[4 * i + 1], a[4 * i + 3], 0xee);
-  }
-#pragma GCC unroll 4
-  for (int c = 0; c < 4; ++c) {
-    const Vec low01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0x88);   // columns c, c+8
-    const Vec high01 = _mm512_shuffle_f32x4(b[c], b[4 + c], 0xdd);  // columns c+4, c+12
-    const Vec low23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0x88);
-    const Vec high23 = _mm512_shuffle_f32x4(b[8 + c], b[12 + c], 0xdd);
-    _mm512_storeu_ps(out + c * 16, _mm512_shuffle_f32x4(low01, low23, 0x88));
-    _mm512_storeu_ps(out + (c + 8) * 16, _mm512_shuffle_f32x4(low01, low23, 0xdd));
-    _mm512_storeu_ps(out + (c + 4) * 16, _mm512_shuffle_f32x4(high01, high23, 0x88));
-    _mm512_storeu_ps(out + (c + 12) * 16, _mm512_shuffle_f32x4(high01, high23, 0xdd));
-  }
-}
-
 // ---- packing ----
 
 // x (T, head_dim), rows ld apart -> rows (t, d), padded with zeros.
@@ -146,7 +100,7 @@ void pack_words(const Extents& e, const bf16* rows, bf16* words) {
     for (int c = 0; c < e.d; c += 32, words += kTileElements) {
       Vec in[16];
       for (int i = 0; i < kTile; ++i) in[i] = _mm512_loadu_ps(rows + int64_t(token + i) * e.d + c);
-      store_transposed(in, words);
+      store_transposed(in, reinterpret_cast<float*>(words));
     }
 }
 
@@ -224,7 +178,7 @@ MONO_INLINE void gradient_strip(const Backward& h, int begin) {
       const __m512i first = gradient(2 * i), second = gradient(2 * i + 1);
       words[i] = _mm512_castsi512_ps(_mm512_or_si512(first, _mm512_slli_epi32(second, 16)));
     }
-    store_transposed(words, h.ds_tiles + int64_t(c) * 32);
+    store_transposed(words, reinterpret_cast<float*>(h.ds_tiles + int64_t(c) * 32));
   }
 }
 
@@ -248,7 +202,7 @@ MONO_INLINE void row_tables(const Backward& h) {
 
 void forward_head(const Forward& h) {
   const Extents& e = h.extents;
-  const Session session;
+  const AmxSession session;
   pack_rows(e, h.k, e.ld_qkv, h.rows);
   pack_words(e, h.rows, h.k_words);
   pack_rows(e, h.v, e.ld_qkv, h.rows);
@@ -272,7 +226,7 @@ void forward_head(const Forward& h) {
 
 void backward_head(const Backward& h) {
   const Extents& e = h.extents;
-  const Session session;
+  const AmxSession session;
   pack_rows(e, h.k, e.ld_qkv, h.k_rows);
   pack_pairs(e, h.k_rows, h.k_pairs);
   pack_rows(e, h.v, e.ld_qkv, h.v_rows);

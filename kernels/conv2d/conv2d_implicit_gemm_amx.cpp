@@ -1,34 +1,23 @@
 // implicit_gemm on AMX: bf16 in a block of 32 rows by 32 columns, two by two tiles of 16 by 16
 // float accumulators, two tiles of A and two of B. A row-major block of packed A is a tile as it
 // is; a B panel is a tile as it is (pairs of bf16 are what it expects).
+#include "kernels/base/amx_tiles.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_rows.h"
 #include "kernels/conv2d/conv2d_implicit_gemm_wgrad.h"
 
 namespace mono::implicit_gemm {
 namespace {
 
-constexpr int kTile = 16;  // rows, and words of a row, of an AMX tile
+constexpr int kTile = kAmxTile;
 
 // Tiles 0-3: accumulators (row group, panel); 4, 5: A of the row groups; 6, 7: B of the panels.
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfiguration kTiles;
-
 struct MicroKernel {
   using T = bf16;
   static constexpr int kPack = 2;
   static constexpr int kTileM = 32, kPanels = 2, kTileN = kPanels * kPanelColumns;
   static constexpr int kRowGroup = kTile, kWordAlign = kTile;
 
-  struct Session {
-    Session() { _tile_loadconfig(&kTiles); }
-    ~Session() { _tile_release(); }
-  };
+  using Session = AmxSession;
 
   // One step of 16 words: groups * panels tile products.
   template <int groups, int panels>

@@ -4,31 +4,17 @@
 // A panel of B is a sequence of steps of 32 of the reduction: two tiles, 2 KB. Sums run in blocks
 // of kBlock steps, so that a block of the panel, 24 KB, stays in the first-level cache while the
 // rows of A pass; blocks add up in the tile registers through C.
+#include "kernels/base/amx_tiles.h"
 #include "kernels/base/words_avx512.h"
 #include "kernels/linear/linear_engine.h"
 
 namespace mono {
 namespace {
 
-constexpr int kTile = 16;                 // rows, and words of a row, of a tile
+constexpr int kTile = kAmxTile;
 constexpr int kStep = 2 * kTile;          // of the reduction
 constexpr int kTileSize = kTile * kStep;  // elements: 1 KB
 constexpr int kBlock = 12;                // steps
-
-// Tiles 0-3: accumulators (row group, half of the panel); 4, 5: A of the groups; 6, 7: B's halves.
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-constexpr TileConfiguration kTiles;
-
-struct Session {
-  Session() { _tile_loadconfig(&kTiles); }
-  ~Session() { _tile_release(); }
-};
 
 // Where the tiles of A lie: bytes from a row to the next, elements from a step to the next.
 struct Layout {
@@ -36,6 +22,7 @@ struct Layout {
 };
 
 // C of one or two groups of 16 rows by 32 columns; ldc in elements.
+// Tiles 0-3: accumulators (row group, half of the panel); 4, 5: A of the groups; 6, 7: B's halves.
 template <int groups>
 MONO_INLINE void product(int steps, const bf16* a0, const bf16* a1, const Layout& layout,
                          const bf16* b, float* c, int64_t ldc, bool add) {
@@ -122,7 +109,7 @@ void AmxEngine::pack(const float* w, int out, int in, int n, bf16* panel) {
 
 void AmxEngine::multiply(int rows, const bf16* a, int64_t lda, int inner, const bf16* panel,
                          float* c, int64_t ldc) {
-  const Session session;
+  const AmxSession session;
   const Layout layout{lda * int64_t{sizeof(bf16)}, kStep};
   const int steps = (inner + kStep - 1) / kStep;
   for (int first = 0; first < steps; first += kBlock) {
@@ -203,7 +190,7 @@ void AmxEngine::pack_z(int rows, int columns, const bf16* z, int64_t ldz, int ro
 
 void AmxEngine::multiply_outer(int chunk, int first, int outs, int columns, const bf16* g,
                                const bf16* panel, float* dw, int64_t lddw, bool accumulate) {
-  const Session session;
+  const AmxSession session;
   constexpr Layout layout{64, kTileSize};
   const int steps = static_cast<int>(round_up(chunk, kStep) / kStep);
   const int64_t filters_step = int64_t{steps} * kTileSize;
