@@ -159,15 +159,8 @@ class Scanner {
     return fs::is_directory(dataset_.root / relative, error);
   }
 
-  // Names in a folder, sorted.
   std::vector<std::string> list(const std::string& relative) const {
-    std::vector<std::string> names;
-    std::error_code error;
-    for (fs::directory_iterator it(dataset_.root / relative, error), end; !error && it != end;
-         it.increment(error))
-      names.push_back(it->path().filename().string());
-    std::sort(names.begin(), names.end());
-    return names;
+    return sorted_names(dataset_.root / relative);
   }
 
   void problem(const char* kind, const std::string& file, const std::string& message) {

@@ -169,15 +169,8 @@ class Scanner {
       }
   }
 
-  // Names in a folder, sorted.
   std::vector<std::string> list(const std::string& relative) const {
-    std::vector<std::string> names;
-    std::error_code error;
-    for (fs::directory_iterator it(dataset_.root / relative, error), end; !error && it != end;
-         it.increment(error))
-      names.push_back(it->path().filename().string());
-    std::sort(names.begin(), names.end());
-    return names;
+    return sorted_names(dataset_.root / relative);
   }
 
   void problem(const char* kind, const std::string& file, const std::string& message) {
@@ -192,6 +185,15 @@ class Scanner {
 };
 
 }  // namespace
+
+std::vector<std::string> sorted_names(const fs::path& folder) {
+  std::vector<std::string> names;
+  std::error_code error;
+  for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
+    names.push_back(it->path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
 
 void find_image_size(Dataset& dataset, std::vector<Problem>& problems) {
   std::vector<size_t> present;

@@ -16,6 +16,9 @@ void scan_tree(Dataset& dataset, std::vector<Problem>& problems, std::vector<std
 void scan_cpg_tree(Dataset& dataset, std::vector<Problem>& problems,
                    std::vector<std::string>& notes);
 
+// Names in a folder, sorted; none where it cannot be read.
+std::vector<std::string> sorted_names(const std::filesystem::path& folder);
+
 // Sets image_size, from channels_present: the size that most of some images spread over the screen
 // have.
 void find_image_size(Dataset& dataset, std::vector<Problem>& problems);
