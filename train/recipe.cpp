@@ -389,8 +389,10 @@ class Loader {
         refuse(place_of(key), "{}: {} is more than {}", key, scale[0], scale[1]);
     if (r.ssl.multi_center && r.method != Method::dino)
       refuse(place_of("ssl.multi_center"),
-             "ssl.multi_center needs method = \"dino\": BYOL has no "
-             "centre");
+             "ssl.multi_center needs method = \"dino\": no other method has a centre");
+    if (r.ssl.only_cross_domain && !r.ssl.cross_batch)
+      refuse(place_of("ssl.only_cross_domain"),
+             "ssl.only_cross_domain needs ssl.cross_batch: all views of a pair are of one image");
     if (r.model.dim % (8 * r.model.heads) != 0)
       refuse(place_of("model.dim"), "model.dim = {} must be a multiple of 8 * model.heads = {}",
              r.model.dim, 8 * r.model.heads);

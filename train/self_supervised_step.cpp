@@ -190,10 +190,11 @@ void SelfSupervisedStep::report(int64_t step, const std::vector<double>& values,
     figures.accuracy = values[kProbeCorrect] / static_cast<double>(images());
   }
   const double temperature = teacher_temperature(recipe_.ssl, epoch_of(step));
-  const CollapseFigures meter = is_dino() ? collapse_figures_of_logits(compared_, temperature)
-                                          : collapse_figures_of_rows(compared_);
+  CollapseFigures meter = is_dino() ? collapse_figures_of_logits(compared_, temperature)
+                                    : collapse_figures_of_rows(compared_);
+  if (!recipe_.ssl.dino_loss) meter = {.centred_sd = meter.centred_sd};  // no softmax in the loss
   enter("teacher_centred_sd", meter.centred_sd);
-  if (is_dino()) {
+  if (meter.has_softmax) {
     enter("teacher_entropy", meter.entropy);
     enter("teacher_spread", meter.spread);
     enter("teacher_temperature", temperature);

@@ -1,5 +1,7 @@
 #include "train/recipe.h"
 
+#include <array>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -244,6 +246,24 @@ TEST_F(RecipeFiles, RefusesUnknownNamesAndAbsentFiles) {
       EXPECT_THAT(error.what(), HasSubstr(message));
     }
   }
+}
+
+TEST(ViewsRecipes, RefuseKeysThatWouldDoNothing) {
+  for (const auto& [recipe, set, message] : std::vector<std::array<std::string, 3>>{
+           {"ssl-dino", "ssl.only_cross_domain=true",
+            "ssl.only_cross_domain needs ssl.cross_batch"},
+           {"ssl-byol", "ssl.multi_center=true", "ssl.multi_center needs method"},
+           {"supervised", "ssl.multi_center=true", "no other method has a centre"}}) {
+    try {
+      load_recipe("smoke/cdcl/table1/" + recipe, {set});
+      ADD_FAILURE() << recipe << " " << set;
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::usage);
+      EXPECT_THAT(error.what(), HasSubstr(message));
+    }
+  }
+  EXPECT_TRUE(
+      load_recipe("smoke/cdcl/table1/cdcl", {"ssl.only_cross_domain=true"}).ssl.only_cross_domain);
 }
 
 TEST(Suggest, NearestName) {

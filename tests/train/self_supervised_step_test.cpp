@@ -64,7 +64,8 @@ class SelfSupervisedStepTest : public testing::Test {
   static TrainOptions options(const fs::path& out, const std::string& recipe,
                               const std::vector<std::string>& more = {}) {
     TrainOptions options;
-    options.recipe = "smoke/cdcl/table1/" + recipe;
+    options.recipe =
+        (recipe.ends_with("-bl") ? "smoke/cdcl/table3/" : "smoke/cdcl/table1/") + recipe;
     options.sets = tiny_sets(more);
     options.data = screen_->path();
     options.out = out;
@@ -289,6 +290,18 @@ TEST_F(SelfSupervisedStepTest, ACollapsedRunEndsWithTheReason) {
     EXPECT_THAT(error.what(), HasSubstr("collapsed at step 3"));
     EXPECT_THAT(error.what(), HasSubstr("collapse.least_sd"));
   }
+}
+
+// Without DINO's loss its softmax is nobody's aim, and its entropy ends no run.
+TEST_F(SelfSupervisedStepTest, TheBarlowLossAloneIsNotJudgedByASoftmax) {
+  const std::vector<std::string> strict = {"collapse.after_epochs=0", "collapse.patience=1",
+                                           "collapse.most_entropy=0.001"};
+  const auto run = [&](const std::string& recipe) {
+    test::TempDir dir;
+    return run_train(options(dir / "run", recipe, strict));
+  };
+  EXPECT_EQ(run("ssl-dino-bl"), 0);
+  EXPECT_THROW(run("ssl-dino"), Error);
 }
 
 TEST_F(SelfSupervisedStepTest, TheProbeDoesNotTouchTheNetwork) {
