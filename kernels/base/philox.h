@@ -39,7 +39,9 @@ enum class Purpose : uint32_t {
   test,
   partner,
   colour,
-  drop_path
+  drop_path,
+  layout,
+  pairs
 };
 
 // A sequence of draws at one counter position. Copyable; two copies draw the same values.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <limits>
 #include <numeric>
 
 #include "kernels/base/error.h"
@@ -16,6 +18,8 @@ namespace {
 // cache together with the two operands (256 x 384, 384 x 96, 256 x 96 floats: 0.6 MB).
 constexpr int kQueries = 256, kPanel = 96;
 constexpr int kRowsPerUnit = 1024;  // of plain loops over rows
+// By distance: found in f32, ranked in f64. So many more are ranked than are wanted.
+constexpr int kSpareCandidates = 16;
 
 struct Candidate {
   float similarity;
@@ -34,7 +38,7 @@ class Best {
     k_ = static_cast<size_t>(k);
     kept_.clear();
     kept_.reserve(2 * k_);
-    bar_ = -2;  // below every cosine
+    bar_ = -std::numeric_limits<float>::infinity();
   }
   // What is not above it, and comes later, is not among the best.
   float bar() const { return bar_; }
@@ -85,69 +89,44 @@ void check_view(const char* what, FeatureView view) {
       "nearest: {} has {} values for ({}, {})", what, view.values.size(), view.rows, view.width);
 }
 
-// The bank, normalised, in panels of kPanel rows: (panels, width, kPanel), zero beyond the last.
-Tensor pack_bank(FeatureView bank) {
+// One side of the products: how row i enters them. Zero beyond the last row.
+struct Operand {
+  int rows = 0;
+  std::function<void(int row, float* to)> write;
+};
+
+// The bank in panels of kPanel rows: (panels, width, kPanel).
+Tensor pack_bank(const Operand& bank, int width) {
   const int panels = (bank.rows + kPanel - 1) / kPanel;
-  const Tensor packed = Tensor::empty({panels, bank.width, kPanel}, DType::f32);
+  const Tensor packed = Tensor::empty({panels, width, kPanel}, DType::f32);
   float* out = packed.data<float>();
   parallel_for(panels, [&](int64_t panel, int) {
-    std::vector<float> row(static_cast<size_t>(bank.width));
-    float* to = out + panel * bank.width * kPanel;
+    std::vector<float> row(static_cast<size_t>(width));
+    float* to = out + panel * width * kPanel;
     for (int j = 0; j < kPanel; ++j) {
       const int b = static_cast<int>(panel) * kPanel + j;
       if (b < bank.rows)
-        normalise_row(bank.row(b), row.data(), b);
+        bank.write(b, row.data());
       else
         std::ranges::fill(row, 0.0f);
-      for (int c = 0; c < bank.width; ++c)
-        to[int64_t{c} * kPanel + j] = row[static_cast<size_t>(c)];
+      for (int c = 0; c < width; ++c) to[int64_t{c} * kPanel + j] = row[static_cast<size_t>(c)];
     }
   });
   return packed;
 }
 
-}  // namespace
-
-Features l2_normalised(FeatureView features) {
-  check_view("the set", features);
-  Features out(features.rows, features.width);
-  parallel_for((features.rows + kRowsPerUnit - 1) / kRowsPerUnit, [&](int64_t unit, int) {
-    const int begin = static_cast<int>(unit) * kRowsPerUnit;
-    for (int i = begin; i < std::min(features.rows, begin + kRowsPerUnit); ++i)
-      normalise_row(features.row(i), out.row(i).data(), i);
-  });
-  return out;
-}
-
-Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const int> query_groups,
-                   std::span<const int> bank_groups) {
-  check_view("the query set", queries);
-  check_view("the bank", bank);
-  MONO_CHECK(queries.width == bank.width, "nearest: queries are {} wide, the bank {}",
-             queries.width, bank.width);
-  const bool grouped = !query_groups.empty() || !bank_groups.empty();
-  MONO_CHECK(!grouped || (static_cast<int>(query_groups.size()) == queries.rows &&
-                          static_cast<int>(bank_groups.size()) == bank.rows),
-             "nearest: {} and {} groups for {} queries and {} rows", query_groups.size(),
-             bank_groups.size(), queries.rows, bank.rows);
-  MONO_CHECK(k >= 1, "nearest: k = {}", k);
-  if (k > bank.rows)
-    fail(ErrorKind::data, "nearest: {} neighbours are asked for, but the bank has {} rows", k,
-         bank.rows);
-
-  const auto allowed = [&](int query, int row) {
-    return !grouped ||
-           bank_groups[static_cast<size_t>(row)] != query_groups[static_cast<size_t>(query)];
-  };
-
-  const Tensor packed = pack_bank(bank);
+// For each query the k rows of the bank with the largest products among those that
+// allowed(query, row) admits.
+template <class Allowed>
+Neighbours largest_products(const Operand& queries, const Operand& bank, int width, int k,
+                            const Allowed& allowed) {
+  const Tensor packed = pack_bank(bank, width);
   const float* panels = packed.data<float>();
   Neighbours result;
   result.k = k;
   result.index.resize(static_cast<size_t>(queries.rows) * static_cast<size_t>(k));
   result.similarity.resize(result.index.size());
 
-  const int width = queries.width;
   const size_t block_size = static_cast<size_t>(std::min(kQueries, queries.rows));
   struct Scratch {
     std::vector<float> a, c;
@@ -163,7 +142,7 @@ Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const
     const int begin = static_cast<int>(unit) * kQueries;
     const int rows = std::min(kQueries, queries.rows - begin);
     for (int i = 0; i < rows; ++i) {
-      normalise_row(queries.row(begin + i), s.a.data() + int64_t{i} * width, begin + i);
+      queries.write(begin + i, s.a.data() + int64_t{i} * width);
       s.best[static_cast<size_t>(i)].reset(k);
     }
     for (int first = 0; first < bank.rows; first += kPanel) {
@@ -196,10 +175,128 @@ Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const
   return result;
 }
 
+Operand normalised_rows(FeatureView view) {
+  return {view.rows, [view](int i, float* to) { normalise_row(view.row(i), to, i); }};
+}
+
+// Less their mean, which no distance depends on: products near 0 keep more digits.
+Features centred(FeatureView features) {
+  const size_t width = static_cast<size_t>(features.width);
+  std::vector<double> mean(width);
+  for (int i = 0; i < features.rows; ++i)
+    for (size_t c = 0; c < width; ++c) mean[c] += static_cast<double>(features.row(i)[c]);
+  for (double& value : mean) value /= features.rows;
+  Features out(features.rows, features.width);
+  for (int i = 0; i < features.rows; ++i)
+    for (size_t c = 0; c < width; ++c)
+      out.row(i)[c] = static_cast<float>(static_cast<double>(features.row(i)[c]) - mean[c]);
+  return out;
+}
+
+double squared_norm(std::span<const float> row) {
+  double sum = 0;
+  for (const float value : row) sum += static_cast<double>(value) * static_cast<double>(value);
+  return sum;
+}
+
+double distance_between(std::span<const float> a, std::span<const float> b) {
+  double sum = 0;
+  for (size_t c = 0; c < a.size(); ++c) {
+    const double difference = static_cast<double>(a[c]) - static_cast<double>(b[c]);
+    sum += difference * difference;
+  }
+  return std::sqrt(sum);
+}
+
+}  // namespace
+
+Features l2_normalised(FeatureView features) {
+  check_view("the set", features);
+  Features out(features.rows, features.width);
+  parallel_for((features.rows + kRowsPerUnit - 1) / kRowsPerUnit, [&](int64_t unit, int) {
+    const int begin = static_cast<int>(unit) * kRowsPerUnit;
+    for (int i = begin; i < std::min(features.rows, begin + kRowsPerUnit); ++i)
+      normalise_row(features.row(i), out.row(i).data(), i);
+  });
+  return out;
+}
+
+Neighbours nearest(FeatureView queries, FeatureView bank, int k, std::span<const int> query_groups,
+                   std::span<const int> bank_groups) {
+  check_view("the query set", queries);
+  check_view("the bank", bank);
+  MONO_CHECK(queries.width == bank.width, "nearest: queries are {} wide, the bank {}",
+             queries.width, bank.width);
+  const bool grouped = !query_groups.empty() || !bank_groups.empty();
+  MONO_CHECK(!grouped || (static_cast<int>(query_groups.size()) == queries.rows &&
+                          static_cast<int>(bank_groups.size()) == bank.rows),
+             "nearest: {} and {} groups for {} queries and {} rows", query_groups.size(),
+             bank_groups.size(), queries.rows, bank.rows);
+  MONO_CHECK(k >= 1, "nearest: k = {}", k);
+  if (k > bank.rows)
+    fail(ErrorKind::data, "nearest: {} neighbours are asked for, but the bank has {} rows", k,
+         bank.rows);
+
+  return largest_products(
+      normalised_rows(queries), normalised_rows(bank), queries.width, k, [&](int query, int row) {
+        return !grouped ||
+               bank_groups[static_cast<size_t>(row)] != query_groups[static_cast<size_t>(query)];
+      });
+}
+
 Neighbours nearest_others(FeatureView features, int k) {
   std::vector<int> own(static_cast<size_t>(features.rows));
   std::iota(own.begin(), own.end(), 0);
   return nearest(features, features, k, own, own);
+}
+
+NearestByDistance nearest_by_distance(FeatureView features, int k) {
+  check_view("the set", features);
+  MONO_CHECK(k >= 1, "nearest: k = {}", k);
+  if (k >= features.rows)
+    fail(ErrorKind::data, "nearest: {} neighbours are asked for, but there are {} other rows", k,
+         features.rows - 1);
+  for (int i = 0; i < features.rows; ++i)
+    if (!std::isfinite(squared_norm(features.row(i))))
+      fail(ErrorKind::data, "features: row {} holds a value that is not finite", i);
+
+  // -|x - y|^2 / 2 = <x, y> - |y|^2 / 2 - |x|^2 / 2: the last term is one for all y.
+  const Features x = centred(features);
+  const size_t width = static_cast<size_t>(features.width);
+  const auto write = [&x, width](int i, float* to, float last) {
+    std::ranges::copy(x.row(i), to);
+    to[width] = last;
+  };
+  const Operand queries{x.rows, [&](int i, float* to) { write(i, to, 1); }};
+  const Operand bank{x.rows, [&](int i, float* to) {
+                       write(i, to, static_cast<float>(-squared_norm(x.row(i)) / 2));
+                     }};
+  const int candidates = std::min(k + kSpareCandidates, features.rows - 1);
+  const Neighbours found = largest_products(queries, bank, features.width + 1, candidates,
+                                            [](int query, int row) { return query != row; });
+
+  NearestByDistance result;
+  result.k = k;
+  const size_t wanted = static_cast<size_t>(k), offered = static_cast<size_t>(candidates);
+  result.index.resize(static_cast<size_t>(features.rows) * wanted);
+  result.distance.resize(result.index.size());
+  parallel_for((features.rows + kRowsPerUnit - 1) / kRowsPerUnit, [&](int64_t unit, int) {
+    std::vector<std::pair<double, int>> ranked(offered);
+    const int begin = static_cast<int>(unit) * kRowsPerUnit;
+    for (int i = begin; i < std::min(features.rows, begin + kRowsPerUnit); ++i) {
+      const size_t row = static_cast<size_t>(i);
+      for (size_t n = 0; n < offered; ++n) {
+        const int j = found.index[row * offered + n];
+        ranked[n] = {distance_between(features.row(i), features.row(j)), j};
+      }
+      std::ranges::sort(ranked);
+      for (size_t n = 0; n < wanted; ++n) {
+        result.distance[row * wanted + n] = ranked[n].first;
+        result.index[row * wanted + n] = ranked[n].second;
+      }
+    }
+  });
+  return result;
 }
 
 }  // namespace mono

@@ -1,5 +1,5 @@
-// Exact nearest neighbours by cosine: all products of two sets of rows in tiles, with the best k
-// kept as the tiles go by, so that the (queries, bank) matrix is never stored.
+// Exact nearest neighbours, by cosine or by distance: all products of two sets of rows in tiles,
+// with the best k kept as the tiles go by, so that the (queries, bank) matrix is never stored.
 //
 //   s(q, b) = <x_q, y_b> / (max(|x_q|, 1e-12) max(|y_b|, 1e-12))
 //
@@ -62,5 +62,16 @@ Neighbours nearest(FeatureView queries, FeatureView bank, int k,
 
 // The same among the rows of one set, a row not being its own neighbour.
 Neighbours nearest_others(FeatureView features, int k);
+
+struct NearestByDistance {
+  int k = 0;
+  std::vector<int> index;        // (rows, k)
+  std::vector<double> distance;  // (rows, k), rising
+};
+
+// The k nearest other rows of each row by Euclidean distance; of equal ones the lower index first.
+// The same products, by |x - y|^2 = |x|^2 + |y|^2 - 2 <x, y> on rows less their mean; what they
+// put first is ranked by distances computed in f64. Errors as nearest.
+NearestByDistance nearest_by_distance(FeatureView features, int k);
 
 }  // namespace mono

@@ -141,5 +141,34 @@ TEST(Nearest, RefusesWhatItCannotAnswer) {
   EXPECT_THAT(error_of([&] { l2_normalised(features); }), HasSubstr("row 7"));
 }
 
+// Every value by f64 distances; far from the origin, where f32 products alone would lose them.
+TEST(NearestByDistance, EqualsASearchOverAllPairs) {
+  for (const auto& [rows, width, k] : {std::array{2, 1, 1}, {97, 7, 10}, {300, 64, 40}}) {
+    Features x = random_features(rows, width, 4);
+    for (float& value : x.values) value += 1000;
+    std::ranges::copy(x.row(rows - 1), x.row(0).begin());  // a copy, at distance 0
+    const NearestByDistance found = nearest_by_distance(x, k);
+    for (int i = 0; i < rows; ++i) {
+      std::vector<std::pair<double, int>> all;
+      for (int j = 0; j < rows; ++j) {
+        double sum = 0;
+        for (size_t c = 0; c < static_cast<size_t>(width); ++c) {
+          const double difference =
+              static_cast<double>(x.row(i)[c]) - static_cast<double>(x.row(j)[c]);
+          sum += difference * difference;
+        }
+        if (j != i) all.emplace_back(std::sqrt(sum), j);
+      }
+      std::ranges::sort(all);
+      for (int n = 0; n < k; ++n) {
+        const size_t at = static_cast<size_t>(i * k + n);
+        EXPECT_EQ(found.index[at], all[static_cast<size_t>(n)].second) << i << ' ' << n;
+        EXPECT_EQ(found.distance[at], all[static_cast<size_t>(n)].first);
+      }
+    }
+  }
+  EXPECT_THROW(nearest_by_distance(random_features(4, 2, 5), 4), Error);
+}
+
 }  // namespace
 }  // namespace mono
