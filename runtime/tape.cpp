@@ -48,6 +48,16 @@ void Tape::backward(GradSink* sink) {
   }
 }
 
+std::vector<Tape::Step> Tape::steps() const {
+  std::vector<Step> steps;
+  for (const Entry& entry : entries_) {
+    Step& step = steps.emplace_back(Step{entry.op, {}});
+    for (const std::shared_ptr<GradSlot>& output : entry.outputs)
+      if (output) step.outputs.push_back(output->shape);
+  }
+  return steps;
+}
+
 std::map<std::string, int64_t> Tape::saved_bytes() const {
   std::map<std::string, int64_t> bytes;
   std::set<const Storage*> seen;

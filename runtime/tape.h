@@ -89,6 +89,14 @@ class Tape {
   // Bytes that the entries keep alive for backward, by operation; a storage counts once.
   std::map<std::string, int64_t> saved_bytes() const;
 
+  // What ran, in order: the operations and the shapes of those of their outputs that want a
+  // gradient. For diagrams of a model.
+  struct Step {
+    std::string op;
+    std::vector<Shape> outputs;
+  };
+  std::vector<Step> steps() const;
+
  private:
   friend class Backward;
   static constexpr size_t kCaptureBytes = 192;

@@ -85,7 +85,7 @@ def main():
     graph = umap.umap_.fuzzy_simplicial_set(tensors["roll.x"], NEIGHBOURS, np.random.RandomState(0),
                                             "euclidean")[0].tocsr()
     graph.sort_indices()
-    tensors["graph.sums"] = np.asarray(graph.sum(1)).ravel()
+    tensors["graph.sums"] = np.asarray(graph.sum(1), np.float64).ravel()
     tensors["graph.counts"] = np.diff(graph.indptr).astype(np.int32)
 
     pairs = {"shifted": (rng.normal(size=180), 0.5 + 1.2 * rng.normal(size=130)),

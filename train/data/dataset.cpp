@@ -4,6 +4,7 @@
 #include "train/data/metadata.h"
 #include "train/data/tree.h"
 
+#include <algorithm>
 #include <string_view>
 
 namespace mono {
@@ -85,6 +86,23 @@ std::string Dataset::file_of(const Site& site, int channel) const {
 
 std::filesystem::path Dataset::path_of(const Site& site, int channel) const {
   return root / file_of(site, channel);
+}
+
+std::vector<ChannelDisplay> channel_displays(const Dataset& dataset) {
+  // rxrx1-utils, rxrx/io.py, RGB_MAP.
+  static const std::vector<ChannelDisplay> rxrx = {
+      {"nuclei", {19, 0, 249}, 51},        {"ER", {42, 255, 31}, 107},
+      {"actin", {255, 0, 25}, 64},         {"nucleoli, RNA", {45, 255, 252}, 191},
+      {"mitochondria", {250, 0, 253}, 89}, {"Golgi", {254, 255, 40}, 191}};
+  // CPG0004's published images are brighter, and their stains overlap more. Ours.
+  static const std::vector<ChannelDisplay> cpg = {{"DNA", {40, 40, 255}, 255},
+                                                  {"ER", {0, 150, 40}, 255},
+                                                  {"RNA", {0, 60, 110}, 255},
+                                                  {"AGP", {150, 70, 0}, 255},
+                                                  {"mitochondria", {120, 0, 110}, 255}};
+  std::vector<ChannelDisplay> displays = is_cpg0004(dataset.form) ? cpg : rxrx;
+  displays.resize(std::min(displays.size(), static_cast<size_t>(dataset.channels_on_disk)));
+  return displays;
 }
 
 Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& problems,

@@ -14,6 +14,7 @@
 // Opening lists the folders of the plates once and opens a few images; it reads no pixels.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -53,6 +54,13 @@ inline bool is_cpg0004(TableForm form) {
 inline const PlateDesign& design_of(TableForm form) {
   return is_cpg0004(form) ? kCpgDesign : kRxrxDesign;
 }
+
+// How a channel is shown to people.
+struct ChannelDisplay {
+  std::string name;
+  std::array<int, 3> colour{};  // at full intensity
+  int high = 255;               // the count that reaches it
+};
 
 const char* name_of(WellType type);
 const char* name_of(Layout layout);
@@ -126,6 +134,9 @@ struct Dataset {
   // The same, relative to root, as messages and reports print it.
   std::string file_of(const Site& site, int channel) const;
 };
+
+// Names, colours and ranges of all channels on disk.
+std::vector<ChannelDisplay> channel_displays(const Dataset& dataset);
 
 // Opens the screen at `path`; throws Error(data) with the first problem of the tables and the count
 // of the others. Missing or damaged images are not errors here: see complete() and `data check`.

@@ -8,35 +8,11 @@
 #include <array>
 #include <map>
 #include <numeric>
+#include <set>
 #include <tuple>
 
 namespace mono {
 namespace {
-
-// rxrx1-utils, rxrx/io.py, RGB_MAP: colour at full intensity, and the count that reaches it.
-struct Display {
-  std::array<int, 3> colour;
-  int high;
-  const char* stain;
-};
-constexpr std::array<Display, 6> kDisplay = {{{{19, 0, 249}, 51, "nuclei"},
-                                              {{42, 255, 31}, 107, "ER"},
-                                              {{255, 0, 25}, 64, "actin"},
-                                              {{45, 255, 252}, 191, "nucleoli, RNA"},
-                                              {{250, 0, 253}, 89, "mitochondria"},
-                                              {{254, 255, 40}, 191, "Golgi"}}};
-
-// CPG0004's published images are brighter, and their stains overlap more. Ours.
-constexpr std::array<Display, 5> kCpgDisplay = {{{{40, 40, 255}, 255, "DNA"},
-                                                 {{0, 150, 40}, 255, "ER"},
-                                                 {{0, 60, 110}, 255, "RNA"},
-                                                 {{150, 70, 0}, 255, "AGP"},
-                                                 {{120, 0, 110}, 255, "mitochondria"}}};
-
-const Display& display_of(TableForm form, int channel) {
-  const auto c = static_cast<size_t>(channel);
-  return is_cpg0004(form) ? kCpgDisplay[c] : kDisplay[c];
-}
 
 constexpr int kGap = 6;
 // A site id has up to 18 characters: small tiles need small letters.
@@ -75,25 +51,39 @@ void paste(Picture& picture, int left, int top, const std::vector<uint8_t>& rgb,
                                  3);
 }
 
-// One channel in its colour, from its 0.5 to its 99.5 percentile.
-std::vector<uint8_t> single_channel(const Display& display, const uint8_t* plane, size_t pixels) {
-  Histogram histogram;
-  histogram.add(std::span(plane, pixels));
-  const auto percentile = [&](double part) {
-    uint64_t below = 0;
-    int value = 0;
-    while (value < 255 &&
-           static_cast<double>(below += histogram.count[static_cast<size_t>(value)]) <=
-               part * static_cast<double>(pixels))
-      ++value;
-    return value;
-  };
-  const int low = percentile(0.005), high = std::max(percentile(0.995), low + 1);
+// The count below which `part` of the pixels lie.
+int percentile(const Histogram& histogram, double part) {
+  uint64_t pixels = 0, below = 0;
+  for (const uint64_t count : histogram.count) pixels += count;
+  int value = 0;
+  while (value < 255 && static_cast<double>(below += histogram.count[static_cast<size_t>(value)]) <=
+                            part * static_cast<double>(pixels))
+    ++value;
+  return value;
+}
+
+// What a channel's counts are shown from and to.
+struct CountRange {
+  int low = 0, high = 255;
+};
+CountRange range_between(const Histogram& histogram, double low, double high) {
+  const int from = percentile(histogram, low);
+  return {from, std::max(percentile(histogram, high), from + 1)};
+}
+
+// Each channel scaled to 0..1 by its range, times its colour, summed, clipped.
+std::vector<uint8_t> composite(std::span<const ChannelDisplay> displays,
+                               std::span<const CountRange> ranges, const uint8_t* planes,
+                               size_t pixels) {
   std::vector<uint8_t> rgb(pixels * 3);
   for (size_t i = 0; i < pixels; ++i) {
-    const int x = std::clamp<int>(plane[i], low, high) - low;
-    for (size_t j = 0; j < 3; ++j)
-      rgb[i * 3 + j] = static_cast<uint8_t>(x * display.colour[j] / (high - low));
+    std::array<int, 3> sum{};
+    for (size_t k = 0; k < displays.size(); ++k) {
+      const auto [low, high] = ranges[k];
+      const int x = std::clamp<int>(planes[k * pixels + i], low, high) - low;
+      for (size_t j = 0; j < 3; ++j) sum[j] += x * displays[k].colour[j] / (high - low);
+    }
+    for (size_t j = 0; j < 3; ++j) rgb[i * 3 + j] = static_cast<uint8_t>(std::min(sum[j], 255));
   }
   return rgb;
 }
@@ -164,19 +154,15 @@ std::vector<Row> choose_rows(const Dataset& dataset, const MontageLayout& layout
 
 }  // namespace
 
-std::vector<uint8_t> faux_colour(TableForm form, const uint8_t* planes,
+std::vector<uint8_t> faux_colour(std::span<const ChannelDisplay> displays, const uint8_t* planes,
                                  const std::vector<int>& channels, size_t pixels) {
-  std::vector<uint8_t> rgb(pixels * 3);
-  for (size_t i = 0; i < pixels; ++i) {
-    std::array<int, 3> sum{};
-    for (size_t k = 0; k < channels.size(); ++k) {
-      const Display& d = display_of(form, channels[k]);
-      const int x = std::min<int>(planes[k * pixels + i], d.high);
-      for (size_t j = 0; j < 3; ++j) sum[j] += x * d.colour[j] / d.high;
-    }
-    for (size_t j = 0; j < 3; ++j) rgb[i * 3 + j] = static_cast<uint8_t>(std::min(sum[j], 255));
+  std::vector<ChannelDisplay> shown;
+  std::vector<CountRange> ranges;
+  for (const int c : channels) {
+    shown.push_back(displays[static_cast<size_t>(c)]);
+    ranges.push_back({0, shown.back().high});
   }
-  return rgb;
+  return composite(shown, ranges, planes, pixels);
 }
 
 void draw_text(Picture& picture, int x, int y, int scale, const std::string& text) {
@@ -196,20 +182,29 @@ void draw_text(Picture& picture, int x, int y, int scale, const std::string& tex
   }
 }
 
-Picture draw_montage(const Dataset& dataset, const ImageSource& images,
-                     const MontageLayout& layout) {
-  const std::vector<Row> rows = choose_rows(dataset, layout);
-  const int tile = layout.tile, size = images.height(), channels = dataset.channels_on_disk;
-  std::vector<int> all(static_cast<size_t>(std::min(channels, 6)));
-  std::iota(all.begin(), all.end(), 0);
-  size_t columns = all.size();
-  for (const Row& row : rows) columns = std::max(columns, row.sites.size());
+Picture draw_grid(const Dataset& dataset, const ImageSource& images,
+                  const std::vector<MontageRow>& rows, int tile, MontageScale scaling) {
+  const std::vector<ChannelDisplay> displays = channel_displays(dataset);
+  std::vector<int> channels(displays.size());
+  std::iota(channels.begin(), channels.end(), 0);
+  const int size = images.height(), count = static_cast<int>(channels.size());
+  const size_t pixels = static_cast<size_t>(tile) * static_cast<size_t>(tile);
+  const auto read = [&](int site) {
+    std::vector<uint8_t> planes(channels.size() * static_cast<size_t>(size) *
+                                static_cast<size_t>(size));
+    images.read(site, channels, planes.data());
+    return resized(planes, count, size, tile);
+  };
 
   const int scale = text_scale(tile), text_height = kFontHeight * scale + 3 * scale;
-  const int row_height = 2 * text_height + tile + 2 * kGap;
   Picture picture;
+  picture.height = kGap;
+  size_t columns = 1;
+  for (const MontageRow& row : rows) {
+    columns = std::max(columns, row.tiles.size());
+    picture.height += (row.title.empty() ? 1 : 2) * text_height + tile + 2 * kGap;
+  }
   picture.width = static_cast<int>(columns) * (tile + kGap) + kGap;
-  picture.height = static_cast<int>(rows.size() + 1) * row_height + kGap;
   if (picture.width > kMaxImageSide || picture.height > kMaxImageSide)
     fail(ErrorKind::usage,
          "a montage of {} x {} pixels is too large (at most {} a side); make the "
@@ -218,39 +213,73 @@ Picture draw_montage(const Dataset& dataset, const ImageSource& images,
   picture.rgb.assign(static_cast<size_t>(picture.width) * static_cast<size_t>(picture.height) * 3,
                      24);
 
-  const size_t pixels = static_cast<size_t>(tile) * static_cast<size_t>(tile);
-  const auto read = [&](int site) {
-    std::vector<uint8_t> planes(all.size() * static_cast<size_t>(size) * static_cast<size_t>(size));
-    images.read(site, all, planes.data());
-    return resized(planes, static_cast<int>(all.size()), size, tile);
-  };
-  int top = kGap;
-  for (const Row& row : rows) {
-    draw_text(picture, kGap, top, scale, row.title);
-    for (size_t k = 0; k < row.sites.size(); ++k) {
-      const int left = kGap + static_cast<int>(k) * (tile + kGap);
-      const Site& site = dataset.sites[static_cast<size_t>(row.sites[k])];
-      draw_text(picture, left, top + text_height, scale, site.site_id);
-      paste(picture, left, top + 2 * text_height,
-            faux_colour(dataset.form, read(row.sites[k]).data(), all, pixels), tile);
+  std::vector<CountRange> ranges;
+  for (const ChannelDisplay& display : displays) ranges.push_back({0, display.high});
+  if (scaling == MontageScale::percentiles) {
+    std::vector<Histogram> histograms(displays.size());
+    std::set<int> sites;
+    for (const MontageRow& row : rows)
+      for (const MontageTile& t : row.tiles)
+        if (t.site >= 0) sites.insert(t.site);
+    for (const int site : sites) {
+      const std::vector<uint8_t> planes = read(site);
+      for (size_t c = 0; c < histograms.size(); ++c)
+        histograms[c].add(std::span(planes).subspan(c * pixels, pixels));
     }
-    top += row_height;
+    for (size_t c = 0; c < histograms.size(); ++c)
+      ranges[c] = range_between(histograms[c], 0.001, 0.999);
   }
-  const int shown = rows.back().sites.front();
-  const std::vector<uint8_t> planes = read(shown);
-  draw_text(picture, kGap, top, scale,
-            "Channels of " + dataset.sites[static_cast<size_t>(shown)].site_id +
-                ", each from its 0.5 to its 99.5 percentile. Above: fixed ranges.");
-  for (const int c : all) {
-    const int left = kGap + c * (tile + kGap);
-    draw_text(picture, left, top + text_height, scale,
-              fmt::format("{} {}", c + 1, display_of(dataset.form, c).stain));
-    paste(picture, left, top + 2 * text_height,
-          single_channel(display_of(dataset.form, c),
-                         planes.data() + static_cast<size_t>(c) * pixels, pixels),
-          tile);
+
+  int top = kGap, shown = -1;
+  std::vector<uint8_t> planes;
+  for (const MontageRow& row : rows) {
+    if (!row.title.empty()) {
+      draw_text(picture, kGap, top, scale, row.title);
+      top += text_height;
+    }
+    for (size_t k = 0; k < row.tiles.size(); ++k) {
+      const MontageTile& t = row.tiles[k];
+      const int left = kGap + static_cast<int>(k) * (tile + kGap);
+      draw_text(picture, left, top, scale, t.caption);
+      if (t.site < 0) continue;
+      if (t.site != shown) planes = read(t.site);
+      shown = t.site;
+      if (t.channel < 0) {
+        paste(picture, left, top + text_height, composite(displays, ranges, planes.data(), pixels),
+              tile);
+        continue;
+      }
+      const size_t c = static_cast<size_t>(t.channel);
+      Histogram histogram;
+      histogram.add(std::span(planes).subspan(c * pixels, pixels));
+      const CountRange range = range_between(histogram, 0.005, 0.995);
+      paste(picture, left, top + text_height,
+            composite(std::span(displays).subspan(c, 1), std::span(&range, 1),
+                      planes.data() + c * pixels, pixels),
+            tile);
+    }
+    top += text_height + tile + 2 * kGap;
   }
   return picture;
+}
+
+Picture draw_montage(const Dataset& dataset, const ImageSource& images,
+                     const MontageLayout& layout) {
+  std::vector<MontageRow> rows;
+  for (const Row& row : choose_rows(dataset, layout)) {
+    MontageRow& drawn = rows.emplace_back(MontageRow{row.title, {}});
+    for (const int site : row.sites)
+      drawn.tiles.push_back({site, -1, dataset.sites[static_cast<size_t>(site)].site_id});
+  }
+  const int shown = rows.back().tiles.front().site;
+  MontageRow& channels = rows.emplace_back();
+  channels.title = "Channels of " + dataset.sites[static_cast<size_t>(shown)].site_id +
+                   ", each from its 0.5 to its 99.5 percentile. Above: fixed ranges.";
+  const std::vector<ChannelDisplay> displays = channel_displays(dataset);
+  for (int c = 0; c < static_cast<int>(displays.size()); ++c)
+    channels.tiles.push_back(
+        {shown, c, fmt::format("{} {}", c + 1, displays[static_cast<size_t>(c)].name)});
+  return draw_grid(dataset, images, rows, layout.tile, MontageScale::fixed);
 }
 
 }  // namespace mono

@@ -13,6 +13,7 @@
 #include "train/data/png.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,30 @@ struct Picture {
   PngInfo info() const { return {width, height, 3}; }
 };
 
-// Composite of channels (from 0) of planes (n,H,W), as (H,W,3).
-std::vector<uint8_t> faux_colour(TableForm form, const uint8_t* planes,
+// Composite of channels (from 0, of displays) of planes (n,H,W), as (H,W,3).
+std::vector<uint8_t> faux_colour(std::span<const ChannelDisplay> displays, const uint8_t* planes,
                                  const std::vector<int>& channels, size_t pixels);
 
 // Text in a fixed font of 6 x 9 pixels a character, times `scale`; clipped at the border.
 void draw_text(Picture& picture, int x, int y, int scale, const std::string& text);
+
+// One site of a picture: all channels together, or one of them from its 0.5 to its 99.5 percentile.
+struct MontageTile {
+  int site = -1;     // index into Dataset::sites; -1: there is none, the tile stays empty
+  int channel = -1;  // -1: all
+  std::string caption;
+};
+struct MontageRow {
+  std::string title;  // above the row; empty: none
+  std::vector<MontageTile> tiles;
+};
+// Where composites are scaled: fixed (channel_displays), or from the 0.1 to the 99.9 percentile of
+// each channel over all sites of the picture, so that they still compare.
+enum class MontageScale { fixed, percentiles };
+
+// Rows of square tiles of `tile` pixels. Error: usage where the picture would be too large.
+Picture draw_grid(const Dataset& dataset, const ImageSource& images,
+                  const std::vector<MontageRow>& rows, int tile, MontageScale scale);
 
 struct MontageLayout {
   std::vector<std::string> sirna;  // rows; empty: a row per cell type, of negative controls

@@ -21,6 +21,9 @@ struct EmbeddedImages {
   EmbeddedImages subset(const std::vector<uint8_t>& marks) const;
   // Of that cell type alone. Error: usage where there is none of that name.
   EmbeddedImages of_cell_type(const std::string& name) const;
+  // Of the cell type that most experiments are of (of RxRx1: HUVEC); everything where cell types
+  // are unknown.
+  EmbeddedImages of_widest_cell_type() const;
 };
 
 // The images that a run's figures are made of (TrainedRun::sites), forwarded; batch norms with the

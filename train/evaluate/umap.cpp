@@ -74,7 +74,7 @@ void descend(std::vector<Point>& points, std::vector<Edge>& edges, UmapCurve cur
              int negatives, uint64_t seed) {
   const float a = static_cast<float>(curve.a), b = static_cast<float>(curve.b);
   constexpr size_t kLanes = 8;
-  std::array<Point, kLanes> others;
+  std::array<Point, kLanes> others{};
   std::array<float, kLanes> coefficient;
   for (int epoch = 0; epoch < epochs; ++epoch) {
     const float rate = 1 - static_cast<float>(epoch) / static_cast<float>(epochs);
@@ -161,7 +161,8 @@ Umap umap(FeatureView features, const UmapOptions& options) {
   result.epochs = options.epochs > 0 ? options.epochs : features.rows <= kManyRows ? 500 : 200;
   const NearestByDistance found = neighbours_of(features, result.neighbours, options.metric);
   const Graph graph = umap_graph(found.index, found.distance, features.rows, result.neighbours);
-  result.components = 1 + *std::ranges::max_element(graph.components());
+  const std::vector<int> component = graph.components();
+  result.components = 1 + *std::ranges::max_element(component);
 
   std::vector<Point> points =
       scattered(spectral_start(graph, features, options.seed), options.seed);

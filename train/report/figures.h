@@ -1,7 +1,7 @@
 // The papers' figures: each a function of data in memory, which gives drawings or one picture, a
 // caption that says what is seen and on what, and the numbers behind it.
 //
-//   Figure figure = similarity_figure({&baseline, &adabn});
+//   Figure figure = similarity_figure(methods);
 //   show(page, figure);                   // in a report
 //   write_figure(figure, "runs/fig7");    // rxrx1_fig7.svg or .png, and rxrx1_fig7.json
 //
@@ -11,6 +11,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,7 +56,7 @@ struct UmapFigureOptions {
   UmapMetric metric = UmapMetric::euclidean;
   uint64_t seed = 0;
 };
-// RxRx1, Figure 6 (of_cell_type("HUVEC") of each run); CDCL, Figures 1 and 2 with z_norm and inset.
+// RxRx1, Figure 6 (of_widest_cell_type() of each run); CDCL, Figures 1 and 2 with z_norm and inset.
 // A panel for each method: UMAP of its embeddings, coloured by experiment. The numbers: of how many
 // of the 14 nearest points in the picture experiment and treatment are the point's own, beside what
 // chance would give, and (up to 5,000 images) the picture's trustworthiness.
@@ -85,6 +86,11 @@ struct ChannelAccuracies {
   std::vector<double> accuracy;     // (2^n), means over seeds
   std::vector<double> spread = {};  // (2^n) standard deviations; empty, or NaN: one seed
 };
+// Of accuracies by the digits of a subset ("1", "12", "123": as recipes are named), a value for
+// each seed; a subset that is absent was not run.
+ChannelAccuracies channel_accuracies(std::string title, std::vector<std::string> names,
+                                     double chance,
+                                     const std::map<std::string, std::vector<double>>& seeds);
 // RxRx1, Figure 8: Shapley value of each channel, in points of accuracy; they sum to the full
 // model's accuracy minus chance. Error: data where a subset was not run (named).
 Figure shapley_figure(std::span<const ChannelAccuracies> methods);
@@ -122,8 +128,9 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
 // -----------------------------------------------------------------------
 
 struct MontageFigureOptions {
-  int tile = 256;     // pixels
-  uint64_t seed = 0;  // which treatments and sites
+  std::vector<std::string> treatments = {};  // names of siRNAs; empty: drawn by the seed
+  int tile = 256;                            // pixels
+  uint64_t seed = 0;
 };
 // The figures below choose treatments, experiments and sites by seed among the sites that have all
 // of their images. A screen that lacks what a figure shows (five experiments, four cell types) is

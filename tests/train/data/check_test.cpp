@@ -359,7 +359,7 @@ TEST(Normalisation, NoControlsIsAnError) {
 
 TEST(Montage, ColoursOfRxrxUtils) {
   const std::vector<uint8_t> planes = {51, 200, 0, 0, 0, 64};  // channel 1, then channel 3
-  const auto rgb = faux_colour(TableForm::rxrx, planes.data(), {0, 2}, 3);
+  const auto rgb = faux_colour(channel_displays(Dataset{}), planes.data(), {0, 2}, 3);
   EXPECT_THAT(rgb, testing::ElementsAre(19, 0, 249, 19, 0, 249, 255, 0, 25));
 }
 
