@@ -32,17 +32,15 @@ class FigureStatistics : public ::testing::Test {
     result.values = file_.values<float>(name);
     return result;
   }
-  // Of our layouts, a seed each, less umap-learn's worst and best.
+  // One layout of ours beside the mean of umap-learn's.
   void expect_as_trustworthy(const std::string& name, UmapMetric metric) const {
     const Features x = features(name + ".x");
     const Features by_distance = metric == UmapMetric::cosine ? l2_normalised(x) : x;
     const std::vector<double> theirs = file_.values<double>(name + ".trustworthiness");
     const double mean =
         std::accumulate(theirs.begin(), theirs.end(), 0.0) / static_cast<double>(theirs.size());
-    for (const uint64_t seed : {1, 2}) {
-      const Umap ours = umap(x, {.metric = metric, .seed = seed});
-      EXPECT_NEAR(trustworthiness(by_distance, ours.points), mean, 0.02) << name << ' ' << seed;
-    }
+    const Umap ours = umap(x, {.metric = metric, .seed = 1});
+    EXPECT_NEAR(trustworthiness(by_distance, ours.points), mean, 0.02) << name;
   }
 
   SafetensorsFile file_;
