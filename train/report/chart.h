@@ -51,7 +51,7 @@ struct LineChart {
   std::vector<Series> series = {};
   std::vector<Mark> marks = {};  // horizontal
   bool points = false;           // also a dot at every value
-  double width = 720, height = 360;
+  double width = 880, height = 360;
 };
 
 // Grouped bars: value (and error, one standard deviation) of each category in each series.
@@ -69,7 +69,7 @@ struct BarChart {
   std::vector<Mark> marks = {};
   bool horizontal = true;  // for long names; its height then follows from the number of bars
   int decimals = 1;        // of the figure beside a bar (horizontal); negative: none
-  double width = 720, height = 360;
+  double width = 880, height = 360;
 };
 
 // One path a colour, so that 60,000 points stay light: 14 bytes each.
@@ -91,7 +91,7 @@ struct Scatter {
   std::optional<Inset> inset = {};
   double point = 2.4;        // diameter
   bool equal_units = false;  // one unit is as long in x as in y
-  double width = 720, height = 520;
+  double width = 880, height = 520;
 };
 
 // Densities of series of values over the same bins, overlaid.
@@ -105,7 +105,7 @@ struct Histogram {
   Axis x = {};
   std::vector<Sample> samples = {};
   int bins = 60;
-  double width = 720, height = 320;
+  double width = 880, height = 320;
 };
 
 // A plate of 16 x 24 wells, a confusion matrix. Dark is low in the sequential scale (viridis); the
@@ -137,7 +137,7 @@ struct DotPlot {
   std::vector<std::string> rows = {};
   std::vector<Dots> series = {};
   std::vector<Mark> marks = {};
-  double width = 720;  // the height follows
+  double width = 880;  // the height follows
 };
 
 // Quartiles, whiskers to the farthest value within 1.5 quartile distances, and up to 400 values
@@ -147,7 +147,7 @@ struct BoxPlot {
   Axis value = {};
   std::vector<Sample> rows = {};
   std::vector<Mark> marks = {};
-  double width = 720;  // the height follows
+  double width = 880;  // the height follows
 };
 
 Svg draw(const LineChart& chart);

@@ -126,8 +126,9 @@ Svg draw_horizontal(const BarChart& chart, const Axis& axis, const Extent& exten
                    fill_of(colour_at(bars.colour, s)));
       draw_error(drawing, x, value, error, top + kBar / 2, true, "er s7");
       if (chart.decimals >= 0)
-        drawing.text(std::max(end, x(value + error)) + 7, top + kBar / 2 + 4,
-                     text_of(value, error, chart.decimals), "sm");
+        drawing.text(value < 0 ? x(value - error) - 7 : std::max(end, x(value + error)) + 7,
+                     top + kBar / 2 + 4, text_of(value, error, chart.decimals), "sm halo",
+                     value < 0 ? Anchor::end : Anchor::start);
     }
   }
   drawing.line(zero, plot.top, zero, plot.bottom, "ax");
@@ -321,8 +322,9 @@ Svg draw(const BoxPlot& chart) {
     std::string dots;
     const size_t every = (sorted.size() + kMostDots - 1) / kMostDots;
     for (size_t i = 0; i < sorted.size(); i += every)
-      dots += fmt::format("M{},{}h0", coordinate(x(sorted[i])),
-                          coordinate(y + static_cast<double>((i / every * 7) % 11) * 1.6 - 8));
+      dots += fmt::format(
+          "M{},{}h0", coordinate(x(sorted[i])),
+          coordinate(y - 8 + 16 * std::fmod(static_cast<double>(i / every) * 0.618034, 1.0)));
     drawing.dots(dots, 3, "op " + stroke_of(colour));
     drawing.line(x(low), y, x(q1), y, "er s7");
     drawing.line(x(q3), y, x(high), y, "er s7");

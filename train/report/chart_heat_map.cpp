@@ -112,7 +112,8 @@ Svg draw(const HeatMap& map) {
   const double right = map.width - 76;
   const double across = (right - left) / static_cast<double>(map.columns.size());
   const double down = std::clamp(across, 14.0, 34.0);
-  const bool turned = column_width > across - 4;  // names upright, where there is no room for them
+  const bool numbers = column_width < 26;  // short: some are left out rather than all turned
+  const bool turned = !numbers && column_width > across - 4;
   const double names = turned ? std::min(column_width, 130.0) + 8 : 18;
   const double title = map.title.empty() ? 4 : 28;
   const double top = title + (map.column_title.empty() ? 0 : 18) + names;
@@ -127,10 +128,14 @@ Svg draw(const HeatMap& map) {
     drawing.text(13, (top + height) / 2, fitted(map.row_title, height - top, 13), "",
                  Anchor::middle, -90);
   // Every n-th name where the cells are narrower than letters.
-  const auto every = static_cast<size_t>(std::ceil((turned ? 13 : 0) / across));
+  const auto every = static_cast<size_t>(std::ceil((turned    ? 13
+                                                    : numbers ? column_width
+                                                              : 0) /
+                                                   across));
   for (size_t c = 0; c < map.columns.size(); c += std::max<size_t>(every, 1)) {
     const double x = left + (static_cast<double>(c) + 0.5) * across;
-    const std::string name = fitted(map.columns[c], turned ? 130 : across + 8, 12.5);
+    const std::string name =
+        fitted(map.columns[c], turned ? 130 : std::max(across + 8, 26.0), 12.5);
     if (turned)
       drawing.text(x + 4, top - 6, name, "sm mu", Anchor::start, -90);
     else

@@ -131,6 +131,7 @@ struct Range {
 };
 Range range_of(const LineChart& chart) {
   Range range;
+  Extent least;
   const auto usable = [](const Axis& axis, double value) {
     return std::isfinite(value) && (!axis.log || value > 0);
   };
@@ -140,11 +141,14 @@ Range range_of(const LineChart& chart) {
       if (!usable(chart.x, series.x[i]) || !usable(chart.y, series.y[i])) continue;
       range.x.add(series.x[i]);
       range.y.add(series.y[i]);
+      least.add(series.y[i]);
       if (series.low.empty() || !usable(chart.y, series.low[i])) continue;
       range.y.add(series.low[i]);
       range.y.add(series.high[i]);
     }
   }
+  // A band may reach below zero where no value can.
+  if (least.any && least.low >= 0) range.y.low = std::max(range.y.low, 0.0);
   if (range.y.any)
     for (const Mark& mark : chart.marks)
       if (usable(chart.y, mark.value)) range.y.add(mark.value);
