@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "train/evaluate/image_features.h"
 #include "train/evaluate/knn.h"
-#include "train/evaluate/view_features.h"
 #include "train/run_directory.h"
 
 namespace mono {
@@ -15,10 +15,12 @@ std::optional<double> validation_accuracy(const RunSetup& setup, const Model& mo
     for (const int site : sites) labels.push_back(setup.label[static_cast<size_t>(site)]);
     return labels;
   };
+  const StatisticsMode mode = statistics_mode("", setup.recipe);
   const std::vector<int>&bank = setup.split.bank, &queries = setup.split.validation;
-  const auto bank_features = view_features(setup, model, bank, "bank", nullptr, abandon);
+  const auto bank_features = image_features(setup, model, bank, mode, "bank", nullptr, abandon);
   if (!bank_features) return std::nullopt;
-  const auto query_features = view_features(setup, model, queries, "validate", nullptr, abandon);
+  const auto query_features =
+      image_features(setup, model, queries, mode, "validate", nullptr, abandon);
   if (!query_features) return std::nullopt;
   const Recipe::Validation& options = setup.recipe.validation;
   return knn(*bank_features, labels_of(bank), *query_features, labels_of(queries),

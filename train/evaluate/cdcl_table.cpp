@@ -15,6 +15,15 @@ const std::vector<double>* values_of(const CdclRow& row, const std::string& colu
   return found == row.figures.end() ? nullptr : &found->second;
 }
 
+// Columns that Tables 1 and 4 share: those of k-BET stand with the accuracies.
+std::vector<std::pair<std::string, std::string>> columns_of_table() {
+  std::vector<std::pair<std::string, std::string>> columns;
+  for (const ViewsColumn& column : views_columns())
+    if (column.table == "table1" || column.table == "table4")
+      columns.emplace_back(column.key, column.title);
+  return columns;
+}
+
 std::string row_title(const CdclRow& row) {
   std::string title = row.method;
   if (row.floor) title += " (floor)";
@@ -46,7 +55,7 @@ std::string beside_the_paper(const CdclTable& table) {
       {"method", "figure", "paper", table.paper_scale ? "ours" : kNotThePapers}};
   if (table.paper_scale) rows[0].push_back("difference");
   for (const CdclRow& row : table.rows)
-    for (const auto& [column, title] : views_columns()) {
+    for (const auto& [column, title] : columns_of_table()) {
       const auto paper = row.paper.find(column);
       const std::vector<double>* values = values_of(row, column);
       if (paper == row.paper.end() || !values) continue;
@@ -61,10 +70,10 @@ std::string beside_the_paper(const CdclTable& table) {
 
 std::string cdcl_table_markdown(const CdclTable& table) {
   std::vector<std::vector<std::string>> rows = {{"method"}};
-  for (const auto& [column, title] : views_columns()) rows[0].push_back(title);
+  for (const auto& [column, title] : columns_of_table()) rows[0].push_back(title);
   for (const CdclRow& row : table.rows) {
     rows.push_back({row_title(row)});
-    for (const auto& [column, title] : views_columns()) {
+    for (const auto& [column, title] : columns_of_table()) {
       const std::vector<double>* values = values_of(row, column);
       rows.back().push_back(values ? text_of(mean_sd(*values)) : "-");
     }
@@ -104,7 +113,7 @@ Json cdcl_table_json(const CdclTable& table) {
     entry["method"] = row.method;
     entry["floor"] = row.floor;
     entry["chosen"] = row.chosen.empty() ? Json() : Json(row.chosen);
-    for (const auto& [column, title] : views_columns()) {
+    for (const auto& [column, title] : columns_of_table()) {
       const std::vector<double>* values = values_of(row, column);
       Json figure = Json::object();
       figure["values"] = values ? list(*values) : Json::array();

@@ -185,9 +185,9 @@ Measure measure_kbet(const Subject& s, const Features& x, const std::vector<int>
 Measure measure_grit(const Subject& s, const Features& x, const std::vector<int>& rows,
                      const std::string& part) {
   return measure("grit_" + part, false, [&](Measure& m) {
-    require(s.set.label, "labels");
+    require(s.set.treatments(), "treatments");
     require_controls(s);
-    std::vector<int> groups = pick(s.set.label.of, rows);
+    std::vector<int> groups = pick(s.set.treatments().of, rows);
     for (size_t i = 0; i < groups.size(); ++i)
       if (s.set.well_type[static_cast<size_t>(rows[i])] == WellType::positive_control)
         groups[i] = -1;
@@ -210,16 +210,16 @@ Measure measure_grit(const Subject& s, const Features& x, const std::vector<int>
 
 Measure measure_moa(const Subject& s, const Features& x) {
   return measure("moa", true, [&](Measure& m) {
-    require(s.set.label, "labels");
+    require(s.set.treatments(), "treatments");
     require(s.set.moa, "mechanisms of action");
     if (!s.set.plate.known()) fail(ErrorKind::data, "the table has no column of plates");
     const std::vector<int> plate = pick(s.set.plate.of, s.queries),
-                           label = pick(s.set.label.of, s.queries),
+                           treatment = pick(s.set.treatments().of, s.queries),
                            moa = pick(s.set.moa.of, s.queries);
     std::vector<int> compound;
     if (s.set.compound.known()) compound = pick(s.set.compound.of, s.queries);
     const std::vector<uint8_t> control = pick(s.set.negative_controls(), s.queries);
-    const Moa result = one_nn_moa(pick(x, s.queries), {plate, label, compound, moa, control});
+    const Moa result = one_nn_moa(pick(x, s.queries), {plate, treatment, compound, moa, control});
     m.counts["treatments"] = result.accuracy.images;
     m.counts["candidates"] = result.candidates;
     m.counts["controls"] = result.controls;

@@ -35,6 +35,9 @@ struct Counts {
   Json& operator[](const char* key) { return entries.emplace_back(key, Json()).second; }
 };
 
+// "samples 276, neighbours 10, form consistent"
+std::string text_of(const Counts& counts);
+
 // One number, or the reason why there is none.
 struct Measure {
   std::string key;              // "knn", "kbet_test"

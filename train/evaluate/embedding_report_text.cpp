@@ -51,33 +51,17 @@ std::string reasons(const EmbeddingReport& report) {
   return text;
 }
 
-// "samples 276, neighbours 10, form consistent"
-std::string words(const Counts& counts) {
-  std::string text;
-  for (const auto& [key, value] : counts.entries) {
-    std::string name = key, shown = value.line();
-    std::ranges::replace(name, '_', ' ');
-    std::erase(shown, '"');
-    double number = 0;
-    const auto [end, error] = std::from_chars(shown.data(), shown.data() + shown.size(), number);
-    if (error == std::errc() && shown.find('.') != std::string::npos)
-      shown = fmt::format("{:.4g}", number);
-    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
-  }
-  return text;
-}
-
 // The counts behind the first row that has a value in each column.
 std::string counts(const EmbeddingReport& report) {
   std::string text;
   for (const std::string& key : report.columns)
     for (const ReportRow& row : report.table)
       if (const Measure* m = find(row, key); m && m->value) {
-        text += fmt::format("  {:<14} {}\n", title_of(key), words(m->counts));
+        text += fmt::format("  {:<14} {}\n", title_of(key), text_of(m->counts));
         break;
       }
   for (const ReportRow& row : report.table)
-    if (const std::string line = words(row.counts); !line.empty() && row.left_out.empty())
+    if (const std::string line = text_of(row.counts); !line.empty() && row.left_out.empty())
       text += fmt::format("  {:<14} {}\n", row.title, line);
   return text;
 }
@@ -97,6 +81,21 @@ std::string gains(const EmbeddingReport& report) {
 }
 
 }  // namespace
+
+std::string text_of(const Counts& counts) {
+  std::string text;
+  for (const auto& [key, value] : counts.entries) {
+    std::string name = key, shown = value.line();
+    std::ranges::replace(name, '_', ' ');
+    std::erase(shown, '"');
+    double number = 0;
+    const auto [end, error] = std::from_chars(shown.data(), shown.data() + shown.size(), number);
+    if (error == std::errc() && shown.find('.') != std::string::npos)
+      shown = fmt::format("{:.4g}", number);
+    text += fmt::format("{}{} {}", text.empty() ? "" : ", ", name, shown);
+  }
+  return text;
+}
 
 std::string report_text(const EmbeddingReport& report) {
   std::string text = fmt::format("{} rows of {} numbers; bank: {}; queries: {}\n\n", report.rows,

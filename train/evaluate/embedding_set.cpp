@@ -210,8 +210,8 @@ EmbeddingSet EmbeddingSet::subset(const std::vector<uint8_t>& marks) const {
       std::ranges::copy(features.row(i), out.features.row(to++).begin());
   out.ids = kept(ids);
   for (Coding EmbeddingSet::*field :
-       {&EmbeddingSet::label, &EmbeddingSet::domain, &EmbeddingSet::plate, &EmbeddingSet::well,
-        &EmbeddingSet::moa, &EmbeddingSet::compound})
+       {&EmbeddingSet::label, &EmbeddingSet::treatment, &EmbeddingSet::domain, &EmbeddingSet::plate,
+        &EmbeddingSet::well, &EmbeddingSet::moa, &EmbeddingSet::compound})
     (out.*field).of = kept((this->*field).of);
   out.well_type = kept(well_type);
   out.part = kept(part);
@@ -236,6 +236,8 @@ EmbeddingSet read_embeddings(const std::filesystem::path& folder, const Embeddin
   const int part = column_for(table, columns.part, kPart);
   if (const int id = column_for(table, "", kId); id >= 0) set.ids = values_of(table, id);
   set.label = coding_of(table, label);
+  if (!columns.treatment.empty())
+    set.treatment = coding_of(table, column_for(table, columns.treatment, {}));
   set.domain = coding_of(table, domain);
   const int batch = domain == plate ? -1 : domain;
   if (plate >= 0) set.plate = encode(name_of_column(table, plate), joined(table, {batch, plate}));

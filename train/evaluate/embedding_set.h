@@ -36,6 +36,7 @@ struct EmbeddingSet {
   Features features;
   std::vector<std::string> ids;     // names of rows for messages; may be empty
   Coding label;                     // what is classified: treatments and controls
+  Coding treatment;                 // where that is something else than the label
   Coding domain;                    // the batch: experiment, or plate
   Coding plate, well;               // named with their batch: plates are numbered anew in each
   Coding moa, compound;             // moa: -1 also where the table says unknown
@@ -45,6 +46,8 @@ struct EmbeddingSet {
   std::vector<Part> part;  // (rows) or empty: there are no parts
 
   int rows() const { return features.rows; }
+  // What replicates share.
+  const Coding& treatments() const { return treatment.known() ? treatment : label; }
   std::vector<uint8_t> negative_controls() const;  // (rows); all 0 where well types are unknown
   std::vector<uint8_t> controls() const;           // positive ones as well
   // The rows whose mark is not 0, in order; codings keep their numbers.

@@ -8,6 +8,7 @@
 
 #include "train/device.h"
 #include "train/evaluate/views_evaluation.h"
+#include "train/run_directory.h"
 
 namespace mono {
 namespace {
@@ -61,6 +62,30 @@ bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
   return evaluation.figures.batch && run.setup->recipe.data.split == SplitBy::stratified;
 }
 
+namespace {
+
+void evaluate_groups(const EvaluateOptions& options, Device device) {
+  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
+  const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
+  const Evaluation evaluation = evaluate(run, mode);
+  const std::filesystem::path file = write_evaluation(options.run, run, evaluation);
+  fmt::print("{}\nwritten: {}\n", evaluation_text(run, evaluation), file.string());
+}
+
+void evaluate_features(const EvaluateOptions& options, const Recipe& recipe, Device device) {
+  FeatureOptions what;
+  what.data = options.data;
+  what.cache = options.cache;
+  what.statistics = options.statistics;
+  what.device = device;
+  const RunFeatures features = features_of(options.run, what);
+  const ViewsEvaluation result = evaluate_views(features, recipe);
+  const std::filesystem::path file = write_views_evaluation(options.run, features, recipe, result);
+  fmt::print("{}\nwritten: {}\n", views_evaluation_text(features, recipe, result), file.string());
+}
+
+}  // namespace
+
 int run_evaluate(const EvaluateOptions& options) {
   if (options.run.empty() == options.embeddings.folder.empty())
     fail(ErrorKind::usage,
@@ -69,17 +94,10 @@ int run_evaluate(const EvaluateOptions& options) {
   if (options.run.empty()) return run_evaluate_embeddings(options.embeddings, options.compute);
   const Device device = choose_device(options.compute.device, options.compute.threads);
   if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
-  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
-  if (run.setup->recipe.batch.form == BatchForm::views) {
-    const ViewsEvaluation result = evaluate_views(run);
-    const std::filesystem::path file = write_views_evaluation(options.run, run, result);
-    fmt::print("{}\nwritten: {}\n", views_evaluation_text(run, result), file.string());
-    return 0;
-  }
-  const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
-  const Evaluation evaluation = evaluate(run, mode);
-  const std::filesystem::path file = write_evaluation(options.run, run, evaluation);
-  fmt::print("{}\nwritten: {}\n", evaluation_text(run, evaluation), file.string());
+  const Recipe recipe = read_run_recipe(options.run);
+  check_split(options.run, options.split, recipe);
+  if (recipe.batch.form == BatchForm::groups) evaluate_groups(options, device);
+  if (has_views_evaluation(recipe)) evaluate_features(options, recipe, device);
   return 0;
 }
 

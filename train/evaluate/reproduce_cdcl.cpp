@@ -105,27 +105,6 @@ GridPoint choose(const ReproduceOptions& options, const CdclMethod& method) {
   return points[best];
 }
 
-// The figures of a run, in percent: those that an earlier call left, if they are of this checkpoint
-// and recipe, else computed and written.
-std::map<std::string, double> figures_of(const std::filesystem::path& folder, Device device) {
-  const std::filesystem::path file = folder / "evaluation" / "views.json";
-  std::map<std::string, double> figures;
-  if (std::filesystem::exists(file)) {
-    const JsonView json = read_json_file(file.string());
-    if (json["step"].integer() == load_run_checkpoint(folder).step &&
-        json["recipe_hash"].string() == recipe_hash(read_run_recipe(folder))) {
-      for (const auto& [column, title] : views_columns())
-        if (const auto value = json.find(column)) figures[column] = 100 * value->number();
-      return figures;
-    }
-  }
-  const TrainedRun run = load_run(folder, {}, {}, {}, device);
-  const ViewsEvaluation result = evaluate_views(run);
-  write_views_evaluation(folder, run, result);
-  for (const auto& [column, value] : result.figures) figures[column] = 100 * value;
-  return figures;
-}
-
 CdclRow row_of(const ReproduceOptions& options, const CdclMethod& method, Device device) {
   const GridPoint point = choose(options, method);
   CdclRow row;
@@ -133,10 +112,12 @@ CdclRow row_of(const ReproduceOptions& options, const CdclMethod& method, Device
   row.floor = method.floor;
   row.chosen = point.name;
   if (!method.floor) row.paper = load_recipe(recipe_of(options.table, method.name, false)).paper;
+  FeatureOptions where;
+  where.device = device;
   for (const int64_t fold : method.folds)
     for (const int64_t seed : method.seeds)
       for (const auto& [column, value] :
-           figures_of(run_folder(options, method, point, fold, seed), device))
+           views_figures(run_folder(options, method, point, fold, seed), where))
         row.figures[column].push_back(value);
   return row;
 }

@@ -16,7 +16,9 @@ std::string name_of_split(SplitBy split) {
   return EnumNames<SplitBy>::list()[static_cast<size_t>(split)];
 }
 
-void check_split(const std::string& run, const std::string& asked, const Recipe& recipe) {
+}  // namespace
+
+void check_split(const std::filesystem::path& run, const std::string& asked, const Recipe& recipe) {
   const std::vector<std::string>& names = EnumNames<SplitBy>::list();
   if (asked.empty()) return;
   if (std::find(names.begin(), names.end(), asked) == names.end())
@@ -28,16 +30,14 @@ void check_split(const std::string& run, const std::string& asked, const Recipe&
          "{}: was trained with data.split = {}, and --split {} asks for the other split's test "
          "images, some of which were in its training; leave --split out, or train another run "
          "with --set data.split={}",
-         run, own, asked, asked);
+         run.string(), own, asked, asked);
 }
-
-}  // namespace
 
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
                     const std::filesystem::path& data, const std::filesystem::path& cache,
                     Device device) {
   Recipe recipe = read_run_recipe(run);
-  check_split(run.string(), split, recipe);
+  check_split(run, split, recipe);
   const RunInfo info = read_run_info(run);
   const LoadedCheckpoint checkpoint = load_run_checkpoint(run);
   // What training started from; the checkpoint replaces it.

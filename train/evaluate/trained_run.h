@@ -25,6 +25,10 @@ struct TrainedRun {
   bool on_training_images = false;
 };
 
+// Error(usage) where `asked` is neither empty nor the split that `recipe` was trained on: test
+// images of the other one were in its training.
+void check_split(const std::filesystem::path& run, const std::string& asked, const Recipe& recipe);
+
 // Loads the checkpoint that stands for the run (the newest; of a validated run the best), which
 // must verify. Of a self-supervised run `model` is its backbone (DINO's teacher's) with the probe.
 // `split`: empty, or a split that must be the run's own: test images of the other split were in its

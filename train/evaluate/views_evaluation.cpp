@@ -5,94 +5,125 @@
 #include <algorithm>
 
 #include "train/data/csv.h"
-#include "train/data/pair_sampler.h"
-#include "train/evaluate/kbet.h"
-#include "train/evaluate/knn.h"
-#include "train/evaluate/view_features.h"
-#include "train/evaluate/z_norm.h"
 #include "train/run_directory.h"
+#include "train/run_weights.h"
 
 namespace mono {
 namespace {
 
-// What is known of the rows of one part.
-struct Rows {
-  std::vector<int> label, domain;
-  std::vector<uint8_t> is_control;
+namespace fs = std::filesystem;
+
+constexpr int kFormatVersion = 2;  // 1 had the columns of Table 1 alone
+
+// Where the report has a column: a measure of a row, or a count behind it.
+struct Place {
+  const char *row, *measure, *count;
 };
+const std::map<std::string, Place>& places() {
+  static const std::map<std::string, Place> all = {
+      {"lin_offline", {"none", "linear_probe", ""}},
+      {"knn", {"none", "knn", ""}},
+      {"z_norm_knn", {"z_norm_all", "knn", ""}},
+      {"z_norm_knn_controls", {"z_norm_controls", "knn", ""}},
+      {"z_norm_knn_minibatch92", {"z_norm_minibatch92", "knn", ""}},
+      {"kbet_train", {"none", "kbet_train", ""}},
+      {"kbet", {"none", "kbet_test", ""}},
+      {"kbet_z_norm", {"z_norm_all", "kbet_test", ""}},
+      {"grit_train", {"none", "grit_train", ""}},
+      {"grit", {"none", "grit_test", ""}},
+      {"grit_z_norm", {"z_norm_all", "grit_test", ""}},
+      {"grit_train_control_std", {"none", "grit_train", "control_std"}},
+      {"grit_control_std", {"none", "grit_test", "control_std"}},
+      {"grit_z_norm_control_std", {"z_norm_all", "grit_test", "control_std"}},
+      {"moa_1nn", {"none", "moa", ""}},
+      {"tvn_knn", {"tvn", "knn", ""}},
+      {"combat_knn", {"combat", "knn", ""}},
+      {"whitening_knn", {"whitening", "knn", ""}},
+      {"tvn_kbet", {"tvn", "kbet_test", ""}},
+      {"combat_kbet", {"combat", "kbet_test", ""}}};
+  return all;
+}
 
-Rows rows_of(const RunSetup& setup, const std::vector<int>& sites) {
-  const PairKeys keys = pair_keys(setup.dataset, setup.recipe.data.domain_key == DomainKey::plate
-                                                     ? PairDomain::plate
-                                                     : PairDomain::experiment);
-  Rows rows;
-  for (const int index : sites) {
-    const size_t site = static_cast<size_t>(index);
-    rows.label.push_back(setup.label[site]);
-    rows.domain.push_back(keys.domain[site]);
-    rows.is_control.push_back(setup.dataset.sites[site].is_control());
+// Enters the column from the report, or the reason why it is not there.
+void enter(const EmbeddingReport& report, const std::string& column, const Place& place,
+           ViewsEvaluation& result) {
+  const auto row = std::ranges::find(report.table, place.row, &ReportRow::key);
+  MONO_CHECK(row != report.table.end(), "the report has no row {}", place.row);
+  if (!row->left_out.empty()) {
+    result.absent[column] = row->left_out;
+    return;
   }
-  return rows;
-}
-
-// A figure, or why there is none: a part of the screen that is too small for it.
-template <class F>
-void enter(ViewsEvaluation& result, const std::string& column, F compute) {
-  try {
-    result.figures[column] = compute();
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::data) throw;
-    result.absent[column] = error.what();
+  const auto measure = std::ranges::find(row->measures, place.measure, &Measure::key);
+  MONO_CHECK(measure != row->measures.end(), "the report has no measure {}", place.measure);
+  if (!measure->value) {
+    result.absent[column] = measure->left_out;
+    return;
   }
+  if (!*place.count) {
+    result.figures[column] = *measure->value;
+    result.counts[column] = measure->counts;
+    for (const auto& entry : row->counts.entries) result.counts[column].entries.push_back(entry);
+    return;
+  }
+  for (const auto& [name, value] : measure->counts.entries)
+    if (name == place.count) result.figures[column] = parse_json(value.line(), name).number();
 }
 
-void add_figures(const RunSetup& setup, ViewsEvaluation& result) {
-  const Rows bank = rows_of(setup, setup.split.bank), test = rows_of(setup, setup.split.test);
-  const KnnOptions options{.k = static_cast<int>(setup.recipe.validation.k),
-                           .temperature = setup.recipe.validation.temperature};
-  enter(result, "knn", [&] {
-    return knn(result.bank, bank.label, result.test, test.label, options).accuracy.value();
-  });
-  const std::pair<ZNorm, const char*> modes[] = {{ZNorm::all, "z_norm_knn"},
-                                                 {ZNorm::controls, "z_norm_knn_controls"},
-                                                 {ZNorm::minibatch92, "z_norm_knn_minibatch92"}};
-  for (const auto& [mode, column] : modes)
-    enter(result, column, [&, mode = mode] {
-      const ZNorm of_bank = mode == ZNorm::minibatch92 ? ZNorm::all : mode;
-      return knn(z_norm(result.bank, bank.domain, bank.is_control, of_bank), bank.label,
-                 z_norm(result.test, test.domain, test.is_control, mode), test.label, options)
-          .accuracy.value();
-    });
-  enter(result, "kbet", [&] { return kbet(result.test, test.domain).score; });
-  enter(result, "kbet_z_norm", [&] {
-    return kbet(z_norm(result.test, test.domain, test.is_control, ZNorm::all), test.domain).score;
-  });
-  enter(result, "kbet_train", [&] { return kbet(result.bank, bank.domain).score; });
-}
-
-// Share of the labelled rows that were answered right.
-double share_right(const std::vector<int>& answers, const std::vector<int>& labels) {
+// Share of the labelled test images that were answered right.
+void enter_classifier(const RunFeatures& features, const Recipe& recipe, ViewsEvaluation& result) {
+  if (features.answers.empty()) {
+    result.absent["lin"] = "the run has no trained classifier";
+    return;
+  }
   Share share;
-  for (size_t i = 0; i < answers.size(); ++i) {
-    if (labels[i] < 0) continue;
+  for (size_t i = 0; i < features.classes.size(); ++i) {
+    if (features.set.part[i] != Part::test || features.classes[i] < 0) continue;
     ++share.images;
-    share.correct += answers[i] == labels[i];
+    share.correct += features.answers[i] == features.classes[i];
   }
-  return share.value();
+  if (share.images == 0) {
+    result.absent["lin"] = "no test image has a label";
+    return;
+  }
+  result.figures["lin"] = share.value();
+  result.counts["lin"]["queries"] = share.images;
+  result.counts["lin"]["classifier"] =
+      recipe.method == Method::supervised ? "the supervised one" : "online probe";
+}
+
+std::string shown(const ViewsColumn& column, double value) {
+  return column.percent ? fmt::format("{:>8.2f} %", 100 * value) : fmt::format("{:>8.3f}  ", value);
+}
+
+std::string fold_text(const Recipe& recipe) {
+  return recipe.data.fold > 0 ? fmt::format(", fold {}", recipe.data.fold) : "";
 }
 
 }  // namespace
 
-const std::vector<std::pair<std::string, std::string>>& views_columns() {
-  static const std::vector<std::pair<std::string, std::string>> columns = {
-      {"lin", "Lin."},
-      {"knn", "k-NN"},
-      {"z_norm_knn", "Z-norm k-NN (all)"},
-      {"z_norm_knn_controls", "Z-norm k-NN (controls)"},
-      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)"},
-      {"kbet", "k-BET"},
-      {"kbet_z_norm", "k-BET Z-norm"},
-      {"kbet_train", "k-BET train"}};
+const std::vector<ViewsColumn>& views_columns() {
+  static const std::vector<ViewsColumn> columns = {
+      {"lin", "Lin.", "table1"},
+      {"lin_offline", "Lin. (offline)", "table1"},
+      {"knn", "k-NN", "table1"},
+      {"z_norm_knn", "Z-norm k-NN (all)", "table1"},
+      {"z_norm_knn_controls", "Z-norm k-NN (controls)", "table1"},
+      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)", "table1"},
+      {"kbet", "k-BET", "table1"},
+      {"kbet_train", "k-BET train", "table4"},
+      {"kbet_z_norm", "k-BET Z-norm", "table4"},
+      {"grit_train", "grit train", "table5", false},
+      {"grit", "grit", "table5", false},
+      {"grit_z_norm", "grit Z-norm", "table5", false},
+      {"grit_train_control_std", "grit train, std of controls", "table5", false},
+      {"grit_control_std", "grit, std of controls", "table5", false},
+      {"grit_z_norm_control_std", "grit Z-norm, std of controls", "table5", false},
+      {"moa_1nn", "1-NN MoA", "table2a"},
+      {"tvn_knn", "k-NN after TVN", "afterwards"},
+      {"combat_knn", "k-NN after ComBat", "afterwards"},
+      {"whitening_knn", "k-NN after whitening", "afterwards"},
+      {"tvn_kbet", "k-BET after TVN", "afterwards"},
+      {"combat_kbet", "k-BET after ComBat", "afterwards"}};
   return columns;
 }
 
@@ -100,84 +131,117 @@ std::string label_of(const Recipe& recipe) {
   return recipe.model.from_scratch ? "from scratch" : "";
 }
 
-ViewsEvaluation evaluate_features(const RunSetup& setup, Features bank, Features test) {
+bool has_views_evaluation(const Recipe& recipe) {
+  return recipe.batch.form == BatchForm::views || recipe.data.fold > 0;
+}
+
+ViewsEvaluation evaluate_views(const RunFeatures& features, const Recipe& recipe) {
+  ReportOptions options;
+  options.knn = {.k = static_cast<int>(recipe.validation.k),
+                 .temperature = recipe.validation.temperature};
+  options.probe.seed = recipe.seed;
+  const EmbeddingReport report = report_on(features.set, options);
   ViewsEvaluation result;
-  result.bank = std::move(bank);
-  result.test = std::move(test);
-  result.absent["lin"] = "there is no classifier";
-  add_figures(setup, result);
+  result.bank_images = features.count(Part::train);
+  result.images = features.count(Part::test);
+  enter_classifier(features, recipe, result);
+  for (const auto& [column, place] : places()) enter(report, column, place, result);
   return result;
 }
 
-ViewsEvaluation evaluate_views(const TrainedRun& run) {
-  const RunSetup& setup = *run.setup;
-  ViewsEvaluation result;
-  std::vector<int>* const bank_answers = run.has_classifier ? &result.bank_answers : nullptr;
-  std::vector<int>* const test_answers = run.has_classifier ? &result.test_answers : nullptr;
-  result.bank = *view_features(setup, *run.model, setup.split.bank, "bank", bank_answers);
-  result.test = *view_features(setup, *run.model, setup.split.test, "test", test_answers);
-  if (run.has_classifier)
-    result.figures["lin"] =
-        share_right(result.test_answers, rows_of(setup, setup.split.test).label);
-  else
-    result.absent["lin"] = "the run has no trained classifier";
-  add_figures(setup, result);
-  return result;
-}
-
-std::filesystem::path write_views_evaluation(const std::filesystem::path& run_folder,
-                                             const TrainedRun& run, const ViewsEvaluation& result) {
-  const RunSetup& setup = *run.setup;
-  const std::filesystem::path folder = run_folder / "evaluation";
+fs::path write_views_evaluation(const fs::path& run, const RunFeatures& features,
+                                const Recipe& recipe, const ViewsEvaluation& result) {
+  const fs::path folder = run / "evaluation";
   make_folder(folder);
+  const EmbeddingSet& set = features.set;
   std::string csv = "site_id,label,predicted,domain\n";
-  const Rows test = rows_of(setup, setup.split.test);
-  for (size_t i = 0; i < setup.split.test.size(); ++i) {
-    const Site& site = setup.dataset.sites[static_cast<size_t>(setup.split.test[i])];
-    csv += fmt::format("{},{},{},{}\n", csv_field(site.site_id),
-                       test.label[i] < 0 ? "" : fmt::to_string(test.label[i]),
-                       result.test_answers.empty() ? "" : fmt::to_string(result.test_answers[i]),
-                       csv_field(setup.dataset.experiments[static_cast<size_t>(site.experiment)]));
+  for (size_t i = 0; i < set.part.size(); ++i) {
+    if (set.part[i] != Part::test) continue;
+    const auto number = [](int value) { return value < 0 ? "" : fmt::to_string(value); };
+    csv += fmt::format("{},{},{},{}\n", csv_field(set.ids[i]), number(features.classes[i]),
+                       features.answers.empty() ? "" : number(features.answers[i]),
+                       csv_field(set.domain.names[static_cast<size_t>(set.domain.of[i])]));
   }
   write_file_durably((folder / "views.csv").string(), csv);
   Json json = Json::object();
-  json["format_version"] = 1;
-  json["recipe"] = setup.recipe.name;
-  json["recipe_hash"] = run.recipe_hash;
-  json["label"] = label_of(setup.recipe);
-  json["seed"] = setup.recipe.seed;
-  json["fold"] = setup.recipe.data.fold;
-  json["step"] = run.step;
-  json["bank_images"] = result.bank.rows;
-  json["images"] = result.test.rows;
-  json["classes"] = setup.classes;
-  for (const auto& [column, title] : views_columns()) {
-    const auto found = result.figures.find(column);
-    json[column] = found == result.figures.end() ? Json() : Json(found->second);
+  json["format_version"] = kFormatVersion;
+  json["recipe"] = recipe.name;
+  json["recipe_hash"] = features.recipe_hash;
+  json["label"] = label_of(recipe);
+  json["seed"] = recipe.seed;
+  json["fold"] = recipe.data.fold;
+  json["step"] = features.step;
+  json["bank_images"] = result.bank_images;
+  json["images"] = result.images;
+  json["classes"] = set.label.count();
+  for (const ViewsColumn& column : views_columns()) {
+    const auto found = result.figures.find(column.key);
+    json[column.key] = found == result.figures.end() ? Json() : Json(found->second);
   }
   json["accuracy"] = json["lin"];
+  json["left_out"] = Json::object();
+  for (const auto& [column, reason] : result.absent) json["left_out"][column] = reason;
+  json["counts"] = Json::object();
+  for (const auto& [column, counts] : result.counts) json["counts"][column] = Json(counts.entries);
   json["predictions"] = "views.csv";
-  const std::filesystem::path file = folder / "views.json";
+  const fs::path file = folder / "views.json";
   write_file_durably(file.string(), json.text());
   return file;
 }
 
-std::string views_evaluation_text(const TrainedRun& run, const ViewsEvaluation& result) {
-  const Recipe& recipe = run.setup->recipe;
+std::string views_evaluation_text(const RunFeatures& features, const Recipe& recipe,
+                                  const ViewsEvaluation& result) {
   const std::string label = label_of(recipe);
   std::string text =
       fmt::format("{}{}, seed {}, step {}: {} test images, a bank of {}, {} classes{}\n\n",
-                  recipe.name, label.empty() ? "" : " (" + label + ")", recipe.seed, run.step,
-                  result.test.rows, result.bank.rows, run.setup->classes,
-                  recipe.data.fold > 0 ? fmt::format(", fold {}", recipe.data.fold) : "");
-  for (const auto& [column, title] : views_columns()) {
-    const auto found = result.figures.find(column);
-    if (found != result.figures.end())
-      text += fmt::format("{:<27} {:>6.2f} %\n", title, 100 * found->second);
-    else
-      text += fmt::format("{:<27} {:>8}  ({})\n", title, "-", result.absent.at(column));
+                  recipe.name, label.empty() ? "" : " (" + label + ")", recipe.seed, features.step,
+                  result.images, result.bank_images, features.set.label.count(), fold_text(recipe));
+  for (const ViewsColumn& column : views_columns()) {
+    const auto found = result.figures.find(column.key);
+    if (found == result.figures.end()) continue;
+    const auto counts = result.counts.find(column.key);
+    text += fmt::format("{:<28} {}   {}\n", column.title, shown(column, found->second),
+                        counts == result.counts.end() ? "" : text_of(counts->second));
   }
+  // A reason once, with the columns that it left out.
+  std::vector<std::pair<std::string, std::string>> reasons;
+  for (const ViewsColumn& column : views_columns()) {
+    const auto absent = result.absent.find(column.key);
+    if (absent == result.absent.end()) continue;
+    const auto known =
+        std::ranges::find(reasons, absent->second, &std::pair<std::string, std::string>::first);
+    if (known == reasons.end())
+      reasons.emplace_back(absent->second, column.title);
+    else
+      known->second += ", " + column.title;
+  }
+  for (const auto& [reason, titles] : reasons)
+    text += fmt::format("left out: {}: {}\n", titles, reason);
   return text;
+}
+
+std::map<std::string, double> views_figures(const fs::path& run, const FeatureOptions& options) {
+  const Recipe recipe = read_run_recipe(run);
+  const fs::path file = run / "evaluation" / "views.json";
+  std::map<std::string, double> figures;
+  if (fs::exists(file)) {
+    const JsonView json = read_json_file(file.string());
+    if (json["format_version"].integer() == kFormatVersion &&
+        json["step"].integer() == load_run_checkpoint(run).step &&
+        json["recipe_hash"].string() == recipe_hash(recipe)) {
+      for (const ViewsColumn& column : views_columns())
+        if (const auto value = json.find(column.key))
+          figures[column.key] = column.scale() * value->number();
+      return figures;
+    }
+  }
+  const RunFeatures features = features_of(run, options);
+  const ViewsEvaluation result = evaluate_views(features, recipe);
+  write_views_evaluation(run, features, recipe, result);
+  for (const ViewsColumn& column : views_columns())
+    if (const auto value = result.figures.find(column.key); value != result.figures.end())
+      figures[column.key] = column.scale() * value->second;
+  return figures;
 }
 
 }  // namespace mono

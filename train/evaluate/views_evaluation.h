@@ -1,47 +1,78 @@
-// The evaluation of CDCL's runs (Table 1): the features of the training images as a bank, those of
-// the test images as questions.
+// Everything that the CDCL paper measures, out of one run: Tables 1 to 5 and what it says of TVN
+// and ComBat. A thin selection of embedding_report.h, on the features of run_features.h, with the
+// run's own classifier beside it.
 //
-//   Lin.         share of test images that the run's linear classifier names: the online probe, or
-//                the supervised classifier itself
-//   k-NN         cosine, k and temperature of the recipe's [validation]
-//   Z-norm k-NN  the same after z_norm(), in its three modes; the headline is `all`
-//   k-BET        of the test images' domains, plain and after z_norm(all), consistent form
-// Fractions 0..1. What cannot be computed is absent, with the reason.
+// Columns (keys of views.json and of a recipe's [paper]; fractions 0..1 but for grit's):
+//
+//   Table 1    lin                    accuracy of the run's linear classifier on test images: the
+//                                     online probe, or the supervised classifier itself
+//              lin_offline            of a probe trained on the features afterwards
+//              knn                    cosine, k and temperature of the recipe's [validation]
+//              z_norm_knn             after Z-norm by all images of the domain: the headline
+//              z_norm_knn_controls    by its controls
+//              z_norm_knn_minibatch92 by runs of 92 test images
+//              kbet                   of the test images' domains, consistent form
+//   Table 4    kbet_train, kbet, kbet_z_norm     bank; test; test after Z-norm (all)
+//   Table 5    grit_train, grit, grit_z_norm     the same; profile = image, group = treatment,
+//                                                controls = the part's own negative controls
+//              grit_train_control_std, grit_control_std, grit_z_norm_control_std
+//                                                mean std of the similarities to the controls,
+//                                                without which grit says little
+//   Table 2a   moa_1nn                1-NN not-same-compound mechanism of action, test images
+//   afterwards tvn_knn, combat_knn, whitening_knn, tvn_kbet, combat_kbet
+//                                     k-NN and k-BET (test) after the correction
+//
+// Table 2b is z_norm_knn, Table 3 the columns of Table 1. What cannot be computed is absent, with
+// the reason. Also of runs of groups on the folds of CDCL (data.fold > 0), such as
+// cdcl/adabn-supervised.
 #pragma once
 
+#include <filesystem>
 #include <map>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "nn/functional/nearest.h"
-#include "train/evaluate/trained_run.h"
-#include "train/json.h"
+#include "train/evaluate/embedding_report.h"
+#include "train/evaluate/run_features.h"
 
 namespace mono {
 
-struct ViewsEvaluation {
-  Features bank, test;                          // rows as Split::bank and Split::test
-  std::vector<int> bank_answers, test_answers;  // of the classifier; empty: there is none
-  // By column: lin, knn, z_norm_knn (all), z_norm_knn_controls, z_norm_knn_minibatch92, kbet,
-  // kbet_z_norm, kbet_train.
-  std::map<std::string, double> figures;
-  std::map<std::string, std::string> absent;  // column -> why
+struct ViewsColumn {
+  std::string key;      // "z_norm_knn"
+  std::string title;    // "Z-norm k-NN (all)"
+  std::string table;    // "table1", "table4", "table5", "table2a" or "afterwards"
+  bool percent = true;  // a fraction that is printed in percent; else a plain number
+  double scale() const { return percent ? 100 : 1; }
 };
 
-// The columns in the order in which they are printed, and what each is called there.
-const std::vector<std::pair<std::string, std::string>>& views_columns();
+// All of them, in the order in which they are printed.
+const std::vector<ViewsColumn>& views_columns();
 
-ViewsEvaluation evaluate_views(const TrainedRun& run);
+struct ViewsEvaluation {
+  std::map<std::string, double> figures;      // by column
+  std::map<std::string, std::string> absent;  // column -> why
+  std::map<std::string, Counts> counts;       // column -> samples, neighbours, controls
+  int64_t bank_images = 0, images = 0;
+};
 
-// The same from features that exist already.
-ViewsEvaluation evaluate_features(const RunSetup& setup, Features bank, Features test);
+// Whether such an evaluation is one of this recipe's: views, or CDCL's folds.
+bool has_views_evaluation(const Recipe& recipe);
+
+ViewsEvaluation evaluate_views(const RunFeatures& features, const Recipe& recipe);
 
 // Writes RUN/evaluation/views.json and views.csv (a row for each test image); returns the JSON's
 // path.
-std::filesystem::path write_views_evaluation(const std::filesystem::path& run_folder,
-                                             const TrainedRun& run, const ViewsEvaluation& result);
-std::string views_evaluation_text(const TrainedRun& run, const ViewsEvaluation& result);
+std::filesystem::path write_views_evaluation(const std::filesystem::path& run,
+                                             const RunFeatures& features, const Recipe& recipe,
+                                             const ViewsEvaluation& result);
+std::string views_evaluation_text(const RunFeatures& features, const Recipe& recipe,
+                                  const ViewsEvaluation& result);
+
+// The figures of a finished run by column, scaled as they are printed (percent, grit plain): those
+// that views.json holds if it is of the checkpoint and recipe that stand for the run, else computed
+// and written.
+std::map<std::string, double> views_figures(const std::filesystem::path& run,
+                                            const FeatureOptions& options = {});
 
 // What every result of a run is labelled with: empty, or "from scratch".
 std::string label_of(const Recipe& recipe);

@@ -1,0 +1,54 @@
+// The features of a run's images and what is known of each, forwarded once and kept:
+//
+//   RUN/evaluation/features/embeddings.npy   (images, width)
+//   RUN/evaluation/features/metadata.csv     as `embed` writes it; `evaluate --embeddings` reads it
+//   RUN/evaluation/features/features.json    what they were made from: checkpoint, screen, parts
+//
+// Every evaluation and figure of features starts here. What is there is used as it is, without the
+// screen, as long as it is of the same checkpoint (by its hash), screen, statistics and parts.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "train/evaluate/embedding_set.h"
+#include "train/evaluate/statistics_mode.h"
+#include "train/evaluate/trained_run.h"
+
+namespace mono {
+
+struct RunFeatures {
+  // Labels are the run's classes, domains what data.domain_key says (the pairs' domains), the
+  // training part is the k-NN bank: all training images, also those that data.subset leaves out.
+  // Rows by site id, whatever the part.
+  EmbeddingSet set;
+  // (rows) the class of an image and the one that the run's classifier names, numbered as the run
+  // does; -1: unknown. `answers` is empty where the run has no trained classifier.
+  std::vector<int> classes, answers;
+  int64_t step = 0;
+  std::string recipe_hash;
+
+  int count(Part part) const;  // rows
+};
+
+struct FeatureOptions {
+  std::vector<Part> parts = {Part::train, Part::test};
+  std::filesystem::path data, cache;  // empty: those that the run was trained on
+  std::string statistics;             // of batch norm; empty: as the recipe trains
+  Device device = Device::cpu;
+};
+
+// Reads the files above, or opens the run, forwards and writes them. Errors: those of load_run();
+// data for a part without images.
+RunFeatures features_of(const std::filesystem::path& run, const FeatureOptions& options = {});
+
+// The images of a part, as features_of() takes them.
+const std::vector<int>& sites_of(const Split& split, Part part);
+
+// Forwards the parts of a run that is open and writes embeddings.npy and metadata.csv into
+// `folder`. Returns the number of numbers an image.
+int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, StatisticsMode mode,
+                    const std::filesystem::path& folder);
+
+}  // namespace mono
