@@ -292,6 +292,8 @@ class Loader {
     if (is_path(base) && base.front() != '/')
       base = (std::filesystem::path(file).parent_path() / base).lexically_normal();
     add_named(base, &item.value.place);
+    // Published figures are of one row of a table: another recipe does not inherit them.
+    std::erase_if(items_, [](const auto& of_base) { return of_base.first.starts_with(kPaper); });
   }
 
   // Words that TOML would take for a value of its own (true, inf, 0.1) are left to it.

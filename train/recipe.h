@@ -2,8 +2,8 @@
 //
 // The defaults below are the paper's values (specs of RxRx1, table A5); the recipes in
 // train/recipes/ state them again, so that a reader of a recipe sees them. A recipe `extends` at
-// most one other; tables merge, arrays replace. All errors are ErrorKind::usage and start with
-// FILE:LINE:COL of the offending key or value.
+// most one other; tables merge, arrays replace, [paper] is not inherited. All errors are
+// ErrorKind::usage and start with FILE:LINE:COL of the offending key or value.
 #pragma once
 
 #include <cstdint>
@@ -47,6 +47,7 @@ enum class Subset {                                    // what of the training i
   half_sites,       // III as its code has it: one site of each treated well, and the controls
   half_treatments,  // III as the paper says it: every other treatment, and the controls
 };
+enum class TestStatistics { as_trained, experiment, group, running };  // of batch norm
 enum class OptimKind { sgd, adamw };
 enum class ChannelRule { tile, timm };  // tile: RGB kernels repeated; timm: the same times 3 / C
 enum class PositionEmbedding { cdcl, dino, deit, timm };  // how it is resampled from the 224 grid
@@ -182,6 +183,9 @@ struct Recipe {
 
   struct Domain {
     bool adabn = false;  // evaluation uses the statistics of the image's own experiment
+    // What evaluation uses unless it is told otherwise. It changes no training and is outside the
+    // hash: `experiment` on a run without AdaBN is the control of what training with it adds.
+    TestStatistics test_statistics = TestStatistics::as_trained;
   } domain;
 
   struct BatchHeadOptions {
@@ -238,7 +242,8 @@ struct Recipe {
     int64_t workers = 1;  // threads that read and decode; 0: the training thread does
   } loader;
 
-  // [paper]: published figures in percent, e.g. separated = [87.1, 0.2]. Outside the hash.
+  // [paper]: published figures in percent (grit plain), e.g. separated = [87.1, 0.2]. Outside the
+  // hash; of this recipe alone, not of one that it extends.
   std::map<std::string, PaperFigure> paper;
 };
 

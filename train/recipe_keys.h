@@ -49,6 +49,7 @@ MONO_ENUM_NAMES(BatchForm, "groups", "views");
 MONO_ENUM_NAMES(DomainKey, "experiment", "plate");
 MONO_ENUM_NAMES(PairKey, "treatment", "treatment-or-image");
 MONO_ENUM_NAMES(Subset, "all", "controls", "treatments", "half-sites", "half-treatments");
+MONO_ENUM_NAMES(TestStatistics, "as-trained", "experiment", "group", "running");
 MONO_ENUM_NAMES(OptimKind, "sgd", "adamw");
 MONO_ENUM_NAMES(ChannelRule, "tile", "timm");
 MONO_ENUM_NAMES(PositionEmbedding, "cdcl", "dino", "deit", "timm");
@@ -171,6 +172,7 @@ void each_key(R& r, Visit&& visit) {
   visit("collapse.least_spread", r.collapse.least_spread, fraction);
 
   visit("domain.adabn", r.domain.adabn, any);
+  visit("domain.test_statistics", r.domain.test_statistics, KeyRule{.decides_results = false});
 
   visit("batch_head.mode", r.batch_head.mode, any);
   visit("batch_head.lambda", r.batch_head.lambda, not_negative);

@@ -60,6 +60,32 @@ TEST(Recipe, Table1IsThePapers) {
   EXPECT_FALSE(both.paper.at("batch_generalisation").spread.has_value());
 }
 
+TEST(Recipe, PublishedFiguresAreOfOneRowAlone) {
+  EXPECT_EQ(load_recipe("cdcl/table2b/cdcl-controls").paper.size(), 1u);
+  EXPECT_TRUE(load_recipe("cdcl/ablation/barlow").paper.empty());
+  EXPECT_TRUE(load_recipe("controls/untrained").paper.empty());
+  EXPECT_EQ(load_recipe("cdcl/table1/cdcl").paper.at("grit_z_norm").spread, 0.90);
+}
+
+// The control is the baseline's training, looked at in another way.
+TEST(Recipe, PosthocStatisticsShareTheBaselinesRuns) {
+  const Recipe baseline = load_recipe("rxrx1/table1/baseline");
+  const Recipe control = load_recipe("controls/posthoc-bn");
+  EXPECT_EQ(control.domain.test_statistics, TestStatistics::experiment);
+  EXPECT_EQ(recipe_hash(control), recipe_hash(baseline));
+}
+
+TEST(Recipe, EveryRowOfCdclHasASmokeTwin) {
+  const std::vector<std::string> names = recipe_names();
+  int rows = 0;
+  for (const std::string& name : names) {
+    if (!name.starts_with("cdcl/") && !name.starts_with("controls/")) continue;
+    ++rows;
+    EXPECT_TRUE(std::ranges::find(names, "smoke/" + name) != names.end()) << name;
+  }
+  EXPECT_GT(rows, 30);
+}
+
 // DINO's rule, which the published code follows: no decay of vectors and biases.
 TEST(Recipe, AdamWSparesVectorsAndBiases) {
   int recipes = 0;

@@ -29,6 +29,16 @@ StatisticsMode parse_statistics_mode(std::string_view text) {
 
 StatisticsMode statistics_mode(std::string_view text, const Recipe& recipe) {
   if (!text.empty()) return parse_statistics_mode(text);
+  switch (recipe.domain.test_statistics) {
+    case TestStatistics::experiment:
+      return StatisticsMode::experiment;
+    case TestStatistics::group:
+      return StatisticsMode::group;
+    case TestStatistics::running:
+      return StatisticsMode::running;
+    case TestStatistics::as_trained:
+      break;
+  }
   return recipe.domain.adabn ? StatisticsMode::experiment : StatisticsMode::running;
 }
 

@@ -15,7 +15,8 @@ enum class StatisticsMode {
 
 const char* name_of(StatisticsMode mode);
 StatisticsMode parse_statistics_mode(std::string_view text);  // Error: usage
-// `text` if there is one, else what the recipe was trained for: experiment under AdaBN, or running.
+// `text` if there is one, else domain.test_statistics, else what the recipe was trained for:
+// experiment under AdaBN, or running.
 StatisticsMode statistics_mode(std::string_view text, const Recipe& recipe);
 
 }  // namespace mono

@@ -62,7 +62,8 @@ void enter(const EmbeddingReport& report, const std::string& column, const Place
   if (!*place.count) {
     result.figures[column] = *measure->value;
     result.counts[column] = measure->counts;
-    for (const auto& entry : row->counts.entries) result.counts[column].entries.push_back(entry);
+    for (const auto& [name, value] : row->counts.entries)
+      result.counts[column][("correction_" + name).c_str()] = value;
     return;
   }
   for (const auto& [name, value] : measure->counts.entries)
@@ -128,11 +129,16 @@ const std::vector<ViewsColumn>& views_columns() {
 }
 
 std::string label_of(const Recipe& recipe) {
-  return recipe.model.from_scratch ? "from scratch" : "";
+  if (recipe.model.from_scratch) return "from scratch";
+  const std::string& start = recipe.model.init_from;
+  if (start.empty()) return "";
+  return fs::exists(fs::path(start) / "recipe.toml") ? label_of(read_run_recipe(start))
+                                                     : "from a run that is gone";
 }
 
 bool has_views_evaluation(const Recipe& recipe) {
-  return recipe.batch.form == BatchForm::views || recipe.data.fold > 0;
+  return recipe.batch.form == BatchForm::views || recipe.data.fold > 0 ||
+         recipe.data.validation_experiments > 0;
 }
 
 ViewsEvaluation evaluate_views(const RunFeatures& features, const Recipe& recipe) {

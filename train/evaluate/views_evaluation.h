@@ -23,8 +23,8 @@
 //                                     k-NN and k-BET (test) after the correction
 //
 // Table 2b is z_norm_knn, Table 3 the columns of Table 1. What cannot be computed is absent, with
-// the reason. Also of runs of groups on the folds of CDCL (data.fold > 0), such as
-// cdcl/adabn-supervised.
+// the reason. Also of runs of groups with validation images (data.fold,
+// data.validation_experiments), such as cdcl/adabn-supervised.
 #pragma once
 
 #include <filesystem>
@@ -55,7 +55,7 @@ struct ViewsEvaluation {
   int64_t bank_images = 0, images = 0;
 };
 
-// Whether such an evaluation is one of this recipe's: views, or CDCL's folds.
+// Whether such an evaluation is one of this recipe's: views, or groups on CDCL's parts of a screen.
 bool has_views_evaluation(const Recipe& recipe);
 
 ViewsEvaluation evaluate_views(const RunFeatures& features, const Recipe& recipe);
@@ -74,7 +74,8 @@ std::string views_evaluation_text(const RunFeatures& features, const Recipe& rec
 std::map<std::string, double> views_figures(const std::filesystem::path& run,
                                             const FeatureOptions& options = {});
 
-// What every result of a run is labelled with: empty, or "from scratch".
+// What every result of a run is labelled with: empty, or "from scratch", also where the run that it
+// started from (model.init_from) was.
 std::string label_of(const Recipe& recipe);
 
 }  // namespace mono
