@@ -298,32 +298,38 @@ SelfSupervisedConfig self_supervised_config(const RunSetup& setup) {
   return config;
 }
 
-std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup) {
+namespace {
+
+std::unique_ptr<Model> unallocated_evaluated_model(const RunSetup& setup) {
   const std::string& backbone = setup.recipe.model.backbone;
-  std::unique_ptr<Model> model;
-  if (backbone == "intensity_histogram")
-    model = std::make_unique<Classifier>(
-        [&](const ModelBuilder&) {
-          return std::make_unique<IntensityHistogram>(static_cast<int>(setup.channels.size()));
-        },
-        "backbone.", "head", setup.classes);
-  else
-    model = make_model("cdcl_" + backbone, backbone_options(setup));
+  if (backbone != "intensity_histogram")
+    return make_model("cdcl_" + backbone, backbone_options(setup));
+  return std::make_unique<Classifier>(
+      [&](const ModelBuilder&) {
+        return std::make_unique<IntensityHistogram>(static_cast<int>(setup.channels.size()));
+      },
+      "backbone.", "head", setup.classes);
+}
+
+}  // namespace
+
+std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup) {
+  std::unique_ptr<Model> model = unallocated_evaluated_model(setup);
   model->norms().set_eps(setup.recipe.bn.eps);
   model->initialise(DType::f32, setup.recipe.seed, setup.device);
   return model;
 }
 
+std::unique_ptr<Model> unallocated_model(const RunSetup& setup) {
+  if (setup.recipe.batch.form == BatchForm::groups) return make_rxrx1_model(setup);
+  if (setup.recipe.method == Method::supervised) return unallocated_evaluated_model(setup);
+  return std::make_unique<SelfSupervised>(self_supervised_config(setup));
+}
+
 std::unique_ptr<Model> make_model(const RunSetup& setup) {
   const Recipe& recipe = setup.recipe;
   check_start(recipe);
-  std::unique_ptr<Model> model;
-  if (recipe.batch.form == BatchForm::groups)
-    model = make_rxrx1_model(setup);
-  else if (recipe.method == Method::supervised)
-    model = make_evaluated_model(setup);
-  else
-    model = std::make_unique<SelfSupervised>(self_supervised_config(setup));
+  std::unique_ptr<Model> model = unallocated_model(setup);
   model->norms().set_eps(recipe.bn.eps);
   model->initialise(DType::f32, recipe.seed, setup.device);
   if (!recipe.model.weights.empty()) {

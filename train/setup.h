@@ -73,6 +73,10 @@ SelfSupervisedConfig self_supervised_config(const RunSetup& setup);
 // What a run of views is evaluated with: its backbone and a linear classifier, freshly drawn.
 std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup);
 
+// The recipe's network with its parameters registered, not allocated: what it would be. Of `setup`
+// it reads recipe, channels, classes and experiments.
+std::unique_ptr<Model> unallocated_model(const RunSetup& setup);
+
 // The recipe's network on the screen's classes and experiments, freshly drawn from the seed, or
 // where the recipe says so, with the backbone of model.weights or of the run model.init_from.
 // Error(usage) where a recipe of pretrained weights is given none.

@@ -1,0 +1,436 @@
+#include "train/reproduce/plan.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <set>
+
+#include "kernels/base/suggest.h"
+#include "train/checkpoint.h"
+#include "train/data/folds.h"
+#include "train/data/sampler.h"
+#include "train/data/selection.h"
+#include "train/recipe_keys.h"
+#include "train/run_directory.h"
+#include "train/setup.h"
+#include "train/test_curve.h"
+
+namespace mono {
+namespace {
+
+namespace fs = std::filesystem;
+
+template <class T>
+bool contains(const std::vector<T>& list, const T& value) {
+  return std::ranges::find(list, value) != list.end();
+}
+
+bool sets_key(const std::vector<std::string>& sets, std::string_view key) {
+  return std::ranges::any_of(sets, [&](const std::string& set) {
+    return set.starts_with(key) && set.substr(key.size()).starts_with("=");
+  });
+}
+
+// ---- screens ----------------------------------------------------------------------------------
+
+std::map<ScreenKind, Screen> open_screens(const ReproduceOptions& options) {
+  std::map<ScreenKind, Screen> screens;
+  const auto add = [&](const fs::path& data, const fs::path& cache) {
+    Screen screen{data, cache, open_dataset(data)};
+    const ScreenKind kind =
+        is_cpg0004(screen.dataset.form) ? ScreenKind::cpg0004 : ScreenKind::rxrx1;
+    screens.insert_or_assign(kind, std::move(screen));
+  };
+  if (!options.data.empty()) add(options.data, options.cache);
+  if (!options.cpg0004.empty()) {
+    add(options.cpg0004, options.cpg0004_cache);
+    if (!screens.contains(ScreenKind::cpg0004))
+      fail(ErrorKind::data, "--cpg0004 {}: is not a screen of CPG0004",
+           options.cpg0004.string());
+  }
+  return screens;
+}
+
+// ---- what OUT has -----------------------------------------------------------------------------
+
+struct Found {
+  fs::path folder;
+  std::string data;  // the screen that it was trained on
+  bool finished = false;
+  bool test_curve = false;  // complete
+};
+
+bool is_finished(const fs::path& run) {
+  const std::vector<fs::path> checkpoints = list_checkpoints(run);
+  if (checkpoints.empty()) return false;
+  const JsonView state = read_json_file((checkpoints.front() / "state.json").string());
+  return state["step"].integer() == state["total_steps"].integer();
+}
+
+class Folders {
+ public:
+  // Everything below OUT/runs that is a run.
+  explicit Folders(const fs::path& out) : root_(fs::absolute(out / "runs")) {
+    if (out.empty() || !fs::exists(root_)) return;
+    for (auto entry = fs::recursive_directory_iterator(root_);
+         entry != fs::recursive_directory_iterator(); ++entry) {
+      if (!entry->is_directory() || !fs::exists(entry->path() / "run.json")) continue;
+      entry.disable_recursion_pending();
+      const RunInfo info = read_run_info(entry->path());
+      const bool finished = is_finished(entry->path());
+      taken_.insert(entry->path());
+      found_[info.recipe_hash].push_back(
+          {entry->path(), info.data, finished, finished && has_test_curve(entry->path())});
+    }
+  }
+
+  // The folder of a run: where it is already, else `wanted`, or a name beside it that is free.
+  Found place(const PlannedRun& run, const fs::path& wanted, const fs::path& data) {
+    const bool curve = run.recipe.test_curve.every_epochs > 0;
+    for (const Found& found : found_[run.hash]) {
+      if (found.data != fs::absolute(data).string())
+        fail(ErrorKind::usage,
+             "{}: was trained on {}, and --data is {}: figures of two screens would stand in one "
+             "table; use another --out",
+             found.folder.string(), found.data, data.string());
+      if (!found.finished || !curve || found.test_curve) return found;
+    }
+    fs::path folder = root_ / wanted;
+    if (taken_.contains(folder)) folder += "-" + run.hash.substr(0, 6);
+    if (taken_.contains(folder)) folder += "-curve";  // trained once without, now with its curve
+    taken_.insert(folder);
+    return {.folder = folder};
+  }
+
+ private:
+  fs::path root_;
+  std::set<fs::path> taken_;
+  std::map<std::string, std::vector<Found>> found_;  // by hash
+};
+
+// ---- rows to runs -----------------------------------------------------------------------------
+
+class Planner {
+ public:
+  explicit Planner(const ReproduceOptions& options) : options_(options), folders_(options.out) {}
+
+  Plan plan();
+
+ private:
+  PlannedExperiment plan_experiment(const Experiment& experiment);
+  PlannedRow plan_row(const Experiment& experiment, const Row& row);
+  std::vector<Replicate> replicates_of(const Experiment& experiment, const Row& row,
+                                       const GridPoint& point);
+  size_t run_of(const Experiment& experiment, const Row& row, const GridPoint& point,
+                const std::string& split, int64_t fold, int64_t seed);
+  void measure(PlannedRun& run);
+  void check_methods(const std::vector<const Experiment*>& experiments) const;
+  void refuse_unlabelled();
+  Scale scale_of(const PlannedExperiment& experiment) const;
+  std::string recipe_of(const Row& row) const {
+    return (options_.smoke ? "smoke/" : "") + row.recipe;
+  }
+
+  const ReproduceOptions& options_;
+  Folders folders_;
+  Plan plan_;
+  std::map<std::string, size_t> run_by_hash_;
+};
+
+void Planner::check_methods(const std::vector<const Experiment*>& experiments) const {
+  std::vector<std::string> known;
+  for (const Experiment* experiment : experiments)
+    for (const Row& row : experiment->rows)
+      if (!contains(known, row.name)) known.push_back(row.name);
+  for (const std::string& method : options_.methods)
+    if (!contains(known, method))
+      fail(ErrorKind::usage, "--methods: '{}' is no row of {}{}; the rows are {}", method,
+           options_.table, did_you_mean(method, known), fmt::join(known, ", "));
+}
+
+Plan Planner::plan() {
+  const std::vector<const Experiment*> experiments = find_experiments(options_.table);
+  check_methods(experiments);
+  grid_points(options_.grid);
+  plan_.screens = open_screens(options_);
+  for (const Experiment* experiment : experiments) {
+    PlannedExperiment planned = plan_experiment(*experiment);
+    // With --methods an experiment that has none of them was not asked for.
+    if (!options_.methods.empty() && planned.rows.empty()) continue;
+    plan_.experiments.push_back(std::move(planned));
+  }
+  refuse_unlabelled();
+  for (PlannedExperiment& experiment : plan_.experiments) experiment.scale = scale_of(experiment);
+  return std::move(plan_);
+}
+
+PlannedExperiment Planner::plan_experiment(const Experiment& experiment) {
+  PlannedExperiment planned;
+  planned.experiment = &experiment;
+  for (const Row& row : experiment.rows) {
+    if (!options_.methods.empty() && !contains(options_.methods, row.name)) continue;
+    if (options_.smoke && !row.rehearsed)
+      planned.not_rehearsed.push_back(row.name);
+    else
+      planned.rows.push_back(plan_row(experiment, row));
+  }
+  return planned;
+}
+
+PlannedRow Planner::plan_row(const Experiment& experiment, const Row& row) {
+  PlannedRow planned;
+  planned.row = &row;
+  if (row.beside_the_paper.empty()) planned.paper = load_recipe(row.recipe).paper;
+  // A floor has no hyper-parameters to search.
+  const bool searched = !sets_key(row.sets, "train.epochs");
+  planned.points = searched ? grid_points(options_.grid) : std::vector<GridPoint>(1);
+  for (const GridPoint& point : planned.points)
+    planned.replicates.push_back(replicates_of(experiment, row, point));
+  return planned;
+}
+
+std::vector<Replicate> Planner::replicates_of(const Experiment& experiment, const Row& row,
+                                              const GridPoint& point) {
+  std::vector<std::string> sets = options_.sets;
+  sets.insert(sets.end(), row.sets.begin(), row.sets.end());
+  const Recipe recipe = load_recipe(recipe_of(row), sets);
+  std::vector<int64_t> seeds = options_.seeds, folds = {recipe.data.fold};
+  for (int64_t i = 0; options_.seeds.empty() && i < recipe.seeds; ++i)
+    seeds.push_back(static_cast<int64_t>(recipe.seed) + i);
+  // Of a rotation all folds, unless one was asked for; a rehearsal has seeds instead.
+  if (recipe.data.fold > 0 && !options_.smoke && !sets_key(options_.sets, "data.fold"))
+    for (int64_t fold = 2; fold <= (experiment.screen == ScreenKind::cpg0004 ? 5 : 6); ++fold)
+      folds.push_back(fold);
+  std::vector<Replicate> replicates;
+  for (const int64_t fold : folds)
+    for (const int64_t seed : seeds) {
+      if (experiment.replicates > 0 &&
+          static_cast<int64_t>(replicates.size()) == experiment.replicates)
+        break;
+      Replicate replicate{fold, seed, {}};
+      for (const Column& column : experiment.columns) {
+        Source source;
+        source.run = run_of(experiment, row, point, column.split, fold, seed);
+        if (!column.over.empty())
+          source.over = run_of(experiment, row, point, column.over, fold, seed);
+        replicate.columns.push_back(source);
+      }
+      replicates.push_back(std::move(replicate));
+    }
+  return replicates;
+}
+
+size_t Planner::run_of(const Experiment& experiment, const Row& row, const GridPoint& point,
+                       const std::string& split, int64_t fold, int64_t seed) {
+  PlannedRun run;
+  run.recipe_name = recipe_of(row);
+  run.screen = experiment.screen;
+  run.sets = options_.sets;
+  run.sets.insert(run.sets.end(), point.sets.begin(), point.sets.end());
+  run.sets.insert(run.sets.end(), row.sets.begin(), row.sets.end());
+  if (!split.empty()) run.sets.push_back("data.split=" + split);
+  if (fold > 0) run.sets.push_back(fmt::format("data.fold={}", fold));
+  run.sets.push_back(fmt::format("seed={}", seed));
+  if (!row.starts_from.empty()) {
+    const auto first = std::ranges::find(experiment.rows, row.starts_from, &Row::name);
+    MONO_CHECK(first != experiment.rows.end(), "{}: no row {}", experiment.id, row.starts_from);
+    run.after = run_of(experiment, *first, point, split, fold, seed);
+    run.sets.push_back("model.weights=''");
+    run.sets.push_back("model.from_scratch=false");
+    run.sets.push_back(
+        fmt::format("model.init_from='{}'", plan_.runs[*run.after].folder.string()));
+  }
+  run.recipe = load_recipe(run.recipe_name, run.sets);
+  run.hash = recipe_hash(run.recipe);
+
+  // The same run for the test curve of another experiment: recorded once, for both.
+  if (const auto there = run_by_hash_.find(run.hash); there != run_by_hash_.end()) {
+    PlannedRun& shared = plan_.runs[there->second];
+    if (shared.recipe.test_curve.every_epochs == 0 && run.recipe.test_curve.every_epochs > 0) {
+      shared.sets.push_back(
+          fmt::format("test_curve.every_epochs={}", run.recipe.test_curve.every_epochs));
+      shared.recipe = load_recipe(shared.recipe_name, shared.sets);
+    }
+    return there->second;
+  }
+  fs::path wanted = run.recipe_name;
+  wanted /= fold > 0 ? fmt::format("fold-{}", fold)
+                     : EnumNames<SplitBy>::list()[static_cast<size_t>(run.recipe.data.split)];
+  if (!point.name.empty()) wanted /= point.name;
+  wanted /= fmt::format("seed-{}", seed);
+  measure(run);
+  const auto screen = plan_.screens.find(run.screen);
+  const Found found = folders_.place(
+      run, wanted, screen == plan_.screens.end() ? fs::path() : screen->second.data);
+  run.folder = found.folder;
+  run.finished = found.finished;
+  const size_t index = plan_.runs.size();
+  run_by_hash_[run.hash] = index;
+  plan_.runs.push_back(std::move(run));
+  return index;
+}
+
+// Images, steps and cost; or what is in the way.
+void Planner::measure(PlannedRun& run) {
+  const auto screen = plan_.screens.find(run.screen);
+  if (screen == plan_.screens.end()) {
+    run.obstacle = run.screen == ScreenKind::cpg0004
+                       ? "needs a screen of CPG0004 (--cpg0004 DIR)"
+                       : "needs a screen of RxRx1's form (--data DIR)";
+    return;
+  }
+  const Recipe& recipe = run.recipe;
+  Dataset selected;
+  const Dataset* dataset = &screen->second.dataset;
+  const bool table_only = !screen->second.has_images();
+  try {
+    if (recipe.data.selection) {
+      selected = select_treatments(*dataset);
+      dataset = &selected;
+    }
+    Split split;
+    if (recipe.data.fold == 0 && recipe.data.validation_experiments == 0) {
+      SplitOptions options = split_options(recipe);
+      options.include_incomplete = table_only;
+      // Named, and refused where their classes are needed; the stratified split leaves them out.
+      options.include_unlabelled |= recipe.data.split == SplitBy::separated;
+      split = make_split(*dataset, options);
+    } else {
+      split = split_of(recipe, *dataset, table_only);
+    }
+    std::vector<int64_t> images(dataset->experiments.size());
+    for (const int site : split.train)
+      ++images[static_cast<size_t>(dataset->sites[static_cast<size_t>(site)].experiment)];
+    run.training = static_cast<int64_t>(split.train.size());
+    run.validation = static_cast<int64_t>(split.validation.size());
+    run.test = static_cast<int64_t>(split.test.size());
+    run.unlabelled = std::ranges::count_if(split.test, [&](int site) {
+      return dataset->sites[static_cast<size_t>(site)].sirna_id < 0;
+    });
+    run.steps_per_epoch = recipe.batch.form == BatchForm::views
+                              ? run.training / recipe.batch.anchors
+                              : steps_per_epoch(recipe.batch, images);
+    if (run.steps_per_epoch == 0)
+      run.obstacle = fmt::format("{} training images do not fill a step", run.training);
+  } catch (const Error& error) {
+    run.obstacle = error.what();
+    return;
+  }
+  run.cost = cost_of(recipe, screen->second.side(), dataset->num_classes,
+                     static_cast<int>(dataset->experiments.size()));
+}
+
+// A run of which every figure needs classes that the table does not have is not trained.
+void Planner::refuse_unlabelled() {
+  std::vector<bool> useful(plan_.runs.size(), false);
+  std::vector<std::string> reason(plan_.runs.size());
+  for (const PlannedExperiment& planned : plan_.experiments)
+    for (const PlannedRow& row : planned.rows)
+      for (const auto& replicates : row.replicates)
+        for (const Replicate& replicate : replicates)
+          for (size_t c = 0; c < replicate.columns.size(); ++c) {
+            const Source& source = replicate.columns[c];
+            const std::string why =
+                label_obstacle(planned.experiment->columns[c], plan_.runs[source.run]);
+            if (why.empty() || !planned.experiment->needs_classes)
+              useful[source.run] = true;
+            else
+              reason[source.run] = why;
+          }
+  for (size_t i = 0; i < plan_.runs.size(); ++i)
+    if (!useful[i] && plan_.runs[i].obstacle.empty()) plan_.runs[i].obstacle = reason[i];
+}
+
+Scale Planner::scale_of(const PlannedExperiment& planned) const {
+  Scale scale;
+  scale.smoke = options_.smoke;
+  scale.changed = !options_.grid.empty();
+  const auto screen = plan_.screens.find(planned.experiment->screen);
+  if (screen == plan_.screens.end()) {
+    scale.data = DataScale::partial;
+    return scale;
+  }
+  const Dataset& dataset = screen->second.dataset;
+  const bool cdcl = planned.experiment->id.starts_with("cdcl/");
+  const bool full = planned.experiment->screen == ScreenKind::cpg0004 ? is_complete_cpg0004(dataset)
+                    : cdcl                                            ? is_complete_huvec(dataset)
+                                                                      : is_complete_rxrx1(dataset);
+  scale.data = full                    ? DataScale::full
+               : is_synthetic(dataset) ? DataScale::synthetic
+                                       : DataScale::partial;
+  for (const PlannedRow& row : planned.rows) {
+    const Recipe asked = load_recipe(recipe_of(*row.row), options_.sets);
+    const std::vector<std::string> differences =
+        differing_keys(load_recipe(recipe_of(*row.row)), asked);
+    scale.changed |= std::ranges::any_of(differences, [](const std::string& difference) {
+      return !difference.starts_with("model.weights:") &&
+             !difference.starts_with("model.from_scratch:");
+    });
+    scale.missing_weights |= asked.model.pretrained && asked.model.weights.empty();
+  }
+  return scale;
+}
+
+}  // namespace
+
+int Screen::side() const {
+  constexpr int kPublished = 512;
+  return dataset.image_size > 0 ? dataset.image_size : kPublished;
+}
+
+std::string PlannedRun::place() const {
+  const std::string where =
+      recipe.data.fold > 0
+          ? fmt::format("fold {}", recipe.data.fold)
+          : EnumNames<SplitBy>::list()[static_cast<size_t>(recipe.data.split)] + " split";
+  return fmt::format("{}, seed {}", where, recipe.seed);
+}
+
+std::vector<size_t> Plan::runs_of(const PlannedRow& row) const {
+  std::vector<size_t> list;
+  const auto add = [&](size_t run) {
+    if (!contains(list, run)) list.push_back(run);
+  };
+  for (const auto& replicates : row.replicates)
+    for (const Replicate& replicate : replicates)
+      for (const Source& source : replicate.columns) {
+        add(source.run);
+        if (source.over) add(*source.over);
+      }
+  return list;
+}
+
+std::string label_obstacle(const Column& column, const PlannedRun& run) {
+  if (run.unlabelled == 0 || column.figure == "batch_accuracy") return "";
+  return fmt::format("{} of {} test images have no class in the table", run.unlabelled, run.test);
+}
+
+std::vector<GridPoint> grid_points(const std::vector<std::string>& grid) {
+  std::vector<GridPoint> points(1);
+  for (const std::string& item : grid) {
+    const size_t equals = item.find('=');
+    if (equals == item.npos || equals == 0 || equals + 1 == item.size())
+      fail(ErrorKind::usage, "--grid '{}': KEY=VALUE,VALUE,... is expected, such as {}", item,
+           "optim.lr=1e-4,3e-4");
+    const std::string key = item.substr(0, equals);
+    std::vector<GridPoint> product;
+    for (const GridPoint& point : points)
+      for (size_t at = equals; at != item.npos;) {
+        const size_t end = item.find(',', at + 1);
+        const std::string set = key + "=" + item.substr(at + 1, end - at - 1);
+        GridPoint next = point;
+        next.sets.push_back(set);
+        next.name += (next.name.empty() ? "" : ",") + set;
+        product.push_back(std::move(next));
+        at = end;
+      }
+    points = std::move(product);
+  }
+  return points;
+}
+
+Plan make_plan(const ReproduceOptions& options) {
+  return Planner(options).plan();
+}
+
+}  // namespace mono
