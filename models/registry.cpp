@@ -1,7 +1,6 @@
 #include "models/registry.h"
 
 #include "kernels/base/suggest.h"
-#include "models/resnet.h"
 
 namespace mono {
 namespace {
@@ -28,7 +27,8 @@ Entry resnet(const char* name) {
   return {
       name, "fc",
       [](const ModelBuilder& builder, const ModelOptions& options) -> std::unique_ptr<Backbone> {
-        return std::make_unique<ResNet>(builder, config(), options.channels);
+        return std::make_unique<ResNet>(builder, options.resnet.value_or(config()),
+                                        options.channels);
       }};
 }
 
@@ -48,6 +48,10 @@ DenseNetConfig densenet_smoke() {
   return {16, {3, 4, 4}, 32, 4};
 }
 
+ResNetConfig resnet_smoke() {
+  return {{1, 1, 1}, true, 16};
+}
+
 const std::vector<Entry>& backbones() {
   static const std::vector<Entry> list = {
       densenet<DenseNetConfig::densenet121>("densenet121"),
@@ -58,6 +62,7 @@ const std::vector<Entry>& backbones() {
       resnet<ResNetConfig::resnet18>("resnet18"),
       resnet<ResNetConfig::resnet50>("resnet50"),
       resnet<ResNetConfig::resnet101>("resnet101"),
+      resnet<resnet_smoke>("resnet_smoke"),
       deit<DeitConfig::tiny>("deit_tiny"),
       deit<DeitConfig::small>("deit_small"),
       deit<DeitConfig::base>("deit_base"),

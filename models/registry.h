@@ -1,6 +1,6 @@
-// The models by name: densenet121/161/169/201, densenet_smoke, resnet18/50/101, deit_tiny/small/
-// base, deit_smoke; on each of them the RxRx1 paper's classifier as rxrx1_<backbone>, and CDCL's, a
-// linear head, as cdcl_<backbone>.
+// The models by name: densenet121/161/169/201, densenet_smoke, resnet18/50/101, resnet_smoke,
+// deit_tiny/small/base, deit_smoke; on each of them the RxRx1 paper's classifier as
+// rxrx1_<backbone>, and CDCL's, a linear head, as cdcl_<backbone>.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,7 @@
 #include "models/classifier.h"
 #include "models/deit.h"
 #include "models/densenet.h"
+#include "models/resnet.h"
 
 namespace mono {
 
@@ -16,6 +17,7 @@ struct ModelOptions {
   int classes = 1139;
   RxRx1Config rxrx1 = {};                       // of rxrx1_*; its `classes` is the one above
   std::optional<DenseNetConfig> densenet = {};  // replaces the growth, blocks, stem of a DenseNet
+  std::optional<ResNetConfig> resnet = {};      // replaces the blocks, stem of a ResNet
   std::optional<DeitConfig> deit = {};          // replaces the size of a DeiT
   PositionRule position_rule = PositionRule::cdcl;  // of a DeiT
 };

@@ -12,10 +12,10 @@ ResNet::ResNet(ModelBuilder builder, const ResNetConfig& config, int channels) {
     const Parameter* w = builder.convolution(conv, K, R, C);
     return ConvNorm{w, builder.norm(norm, K), stride, R / 2};
   };
-  stem_ = conv_norm("conv1", "bn1", 64, 7, channels, 2);
-  int width = 64;
+  stem_ = conv_norm("conv1", "bn1", config.stem, 7, channels, 2);
+  int width = config.stem;
   for (size_t stage = 0; stage < config.blocks.size(); ++stage) {
-    const int planes = 64 << stage;
+    const int planes = config.stem << stage;
     for (int i = 0; i < config.blocks[stage]; ++i) {
       const std::string name = fmt::format("layer{}.{}.", stage + 1, i);
       const int stride = stage > 0 && i == 0 ? 2 : 1;

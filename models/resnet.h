@@ -11,6 +11,7 @@ namespace mono {
 struct ResNetConfig {
   std::vector<int> blocks = {3, 4, 6, 3};
   bool bottleneck = true;
+  int stem = 64;  // channels of the first stage, doubled with each that follows
 
   static ResNetConfig resnet18() { return {{2, 2, 2, 2}, false}; }
   static ResNetConfig resnet50() { return {{3, 4, 6, 3}, true}; }

@@ -23,10 +23,10 @@ fi
 "$program" data montage --data "$out/screen" --out "$out/montage.png"
 
 echo "== train and evaluate: baseline and AdaBN, separated and stratified"
-"$program" reproduce rxrx1/table1 --smoke --methods baseline,adabn --seeds 1 \
+"$program" reproduce rxrx1/table1 --smoke --methods baseline,baseline-posthoc,adabn --seeds 1 \
   --data "$out/screen" --out "$out/table1"
 
 echo
 echo "The screen as a picture: $out/montage.png"
-echo "The table:               $out/table1/table.md"
+echo "The table:               $out/table1/rxrx1/table1/table.md"
 echo "The runs:                $out/table1"

@@ -213,9 +213,13 @@ void bind_embed(CLI::App& command, EmbedOptions& options) {
 }
 
 void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
-  command.add_option("table", options.table, "rxrx1/table1, cdcl/table1 or cdcl/table3")
+  command
+      .add_option("experiment", options.table,
+                  "rxrx1/table1 to table6, rxrx1/fig1c to fig10, cdcl/table1 to table5, cdcl/fig1 "
+                  "to fig3, cdcl/tvn, cdcl/combat, cdcl/ablation, cdcl/backbone, "
+                  "cdcl/adabn-supervised, wilds; all of a paper: rxrx1, cdcl")
       ->required();
-  command.add_flag("--smoke", options.smoke, "the same methods at a size for two cores");
+  command.add_flag("--smoke", options.smoke, "a rehearsal: the same methods for two cores");
   command.add_flag("--dry-run", options.dry_run, "say what it takes; needs metadata.csv only");
   command.add_option("--methods", options.methods, "some rows only: baseline,adabn")
       ->delimiter(',')
@@ -225,14 +229,22 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
       ->allow_extra_args(false);
   command
       .add_option("--grid", options.grid,
-                  "KEY=V1,V2,...: train with each, evaluate the best by validation (cdcl/ tables)")
+                  "KEY=V1,V2,...: train with each, evaluate the best by validation")
       ->allow_extra_args(false);
   bind_sets(command, options.sets);
   bind_start(command, options.sets);
-  bind_data(command, options.data);
+  command.add_option("--data", options.data,
+                     "the screen: its table and its images; --smoke makes one where none is given");
   bind_cache(command, options.cache);
-  command.add_option("--out", options.out, "receives the runs and table.md; not for --dry-run");
+  command.add_option("--cpg0004", options.cpg0004,
+                     "the screen of the experiments on CPG0004 (cdcl/table2a)");
+  command.add_option("--out", options.out,
+                     "receives the runs, the tables and results.json; not for --dry-run");
   bind_compute(command, options.compute);
+  command.footer(
+      "Exit codes: 7 where an asserted order of methods did not come out, after everything was "
+      "written; that of\nthe first run that failed; 75 where it was interrupted: the same call "
+      "goes on.");
 }
 
 void bind_synth(CLI::App& command, SynthOptions& options) {
@@ -322,7 +334,7 @@ void add_commands(Commands& commands) {
                bind_evaluate);
   commands.add(app, "embed", "Embeddings of a run's test images, as .npy and .csv", run_embed,
                bind_embed);
-  commands.add(app, "reproduce", "A table of the paper: all rows, then paper, ours, difference",
+  commands.add(app, "reproduce", "Tables and figures of both papers: paper, ours, difference",
                run_reproduce, bind_reproduce);
   commands.add(app, "check", "Try everything that can fail later, in a minute", run_check,
                bind_check);

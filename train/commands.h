@@ -72,15 +72,16 @@ struct EmbedOptions {
 int run_embed(const EmbedOptions& options);
 
 struct ReproduceOptions {
-  std::string table = "rxrx1/table1";
-  bool smoke = false;                // the smoke/ recipes of the same rows
-  bool dry_run = false;              // print what would be done; needs only metadata.csv
-  std::vector<std::string> methods;  // some rows of the table; empty: all
-  std::vector<int64_t> seeds;        // empty: as the recipes say, from their `seed` on
-  std::vector<std::string> grid;     // KEY=V1,V2,...: the best by validation; cdcl/ tables only
+  std::string table = "rxrx1/table1";  // an experiment or a group (train/reproduce/catalogue.h)
+  bool smoke = false;                  // the smoke/ recipes of the same rows
+  bool dry_run = false;                // print what would be done; needs only metadata.csv
+  std::vector<std::string> methods;    // some rows; empty: all
+  std::vector<int64_t> seeds;          // empty: as the recipes say, from their `seed` on
+  std::vector<std::string> grid;       // KEY=V1,V2,...: the best by validation
   std::vector<std::string> sets;
-  std::filesystem::path data;
-  std::filesystem::path cache;
+  std::filesystem::path data;     // empty in a rehearsal: screens are made in OUT
+  std::filesystem::path cache;    // of data
+  std::filesystem::path cpg0004;  // the other screen, of experiments on CPG0004
   std::filesystem::path out;
   ComputeOptions compute;
 };

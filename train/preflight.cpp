@@ -4,16 +4,14 @@
 // time.
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "nn/functional/convolution.h"
-#include "runtime/allocator.h"
 #include "train/commands.h"
 #include "train/data/commands.h"
 #include "train/data/sampler.h"
 #include "train/device.h"
 #include "train/progress.h"
 #include "train/train_checkpoint.h"
+#include "train/trial_step.h"
 
 namespace mono {
 namespace {
@@ -52,34 +50,18 @@ double free_bytes(fs::path where) {
 }
 
 // One optimiser step on a single group of a few images; says what a real one will take.
-void try_a_step(const Recipe& recipe, RunSetup& setup, Model& model) {
-  setup.recipe.batch.groups = 1;
-  setup.recipe.batch.group_size = std::min(recipe.batch.group_size, kTrialImages);
-  setup.recipe.batch.anchors = std::min(recipe.batch.anchors, kTrialImages);
-  const std::unique_ptr<TrainStep> step = make_train_step(setup, model);
-  step->start(0, 2, 0);
-  step->run(0);  // the first one also prepares kernels
-  CachingAllocator& allocator = CachingAllocator::of(setup.device);
-  const int64_t before = allocator.counters().active_bytes;
-  allocator.reset_peak();
-  const auto start = std::chrono::steady_clock::now();
-  const StepFigures figures = *step->run(1);
-  const double seconds =
-      std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
-  const int64_t trial_images = setup.recipe.batch.images();
-  const double activations = static_cast<double>(allocator.counters().peak_active_bytes - before);
-  setup.recipe.batch = recipe.batch;
-
+void try_and_tell(const Recipe& recipe, RunSetup& setup, Model& model) {
+  const TrialStep trial = try_a_step(setup, model, kTrialImages);
+  const auto images = static_cast<double>(trial.images);
   const int64_t steps = steps_per_epoch(setup) * recipe.train.epochs;
-  const double step_seconds =
-      seconds / static_cast<double>(trial_images) * static_cast<double>(recipe.batch.images());
+  const double step_seconds = trial.seconds / images * static_cast<double>(recipe.batch.images());
   const double memory =
-      static_cast<double>(before) + activations / static_cast<double>(trial_images) *
-                                        static_cast<double>(recipe.batch.form == BatchForm::views
-                                                                ? recipe.batch.anchors
-                                                                : recipe.batch.group_size);
+      trial.held_bytes + trial.activation_bytes / images *
+                             static_cast<double>(recipe.batch.form == BatchForm::views
+                                                     ? recipe.batch.anchors
+                                                     : recipe.batch.group_size);
   fmt::print("step       ok: {} images, loss {:.4f}, gradient norm {:.3f}, {:.2f} s\n",
-             trial_images, figures.loss, figures.gradient_norm, seconds);
+             trial.images, trial.figures.loss, trial.figures.gradient_norm, trial.seconds);
   fmt::print(
       "run        about {} for a step of {} images, {} for {} steps; about {:.2f} GB of memory on "
       "{}\n",
@@ -141,7 +123,7 @@ int run_check(const PreflightOptions& options) {
          "choose another --out",
          out.string(), gigabytes(needed), gigabytes(available));
 
-  try_a_step(recipe, *setup, *model);
+  try_and_tell(recipe, *setup, *model);
   if (damage && recipe.data.on_bad_image == OnBadImage::fail) return damage;
   fmt::print("ready to train\n");
   return 0;

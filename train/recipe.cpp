@@ -473,21 +473,23 @@ std::vector<std::string> differing_keys(const Recipe& run, const Recipe& now) {
 std::vector<std::string> recipe_names() {
   std::vector<std::string> names;
   for (const EmbeddedRecipe& recipe : embedded_recipes()) names.emplace_back(recipe.name);
+  for (const EmbeddedRecipe& recipe : channel_recipes()) names.emplace_back(recipe.name);
   std::sort(names.begin(), names.end());
   return names;
 }
 
 std::string_view recipe_source(std::string_view name) {
-  for (const EmbeddedRecipe& recipe : embedded_recipes())
-    if (recipe.name == name) return recipe.text;
+  for (const auto& list : {embedded_recipes(), channel_recipes()})
+    for (const EmbeddedRecipe& recipe : list)
+      if (recipe.name == name) return recipe.text;
   return {};
 }
 
 const std::vector<std::string>& backbone_names() {
   static const std::vector<std::string> names = {
-      "densenet_smoke", "densenet121", "densenet161",        "densenet169", "densenet201",
-      "resnet18",       "resnet50",    "resnet101",          "deit_smoke",  "deit_tiny",
-      "deit_small",     "deit_base",   "intensity_histogram"};
+      "densenet_smoke", "densenet121", "densenet161", "densenet169",        "densenet201",
+      "resnet_smoke",   "resnet18",    "resnet50",    "resnet101",          "deit_smoke",
+      "deit_tiny",      "deit_small",  "deit_base",   "intensity_histogram"};
   return names;
 }
 

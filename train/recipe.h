@@ -65,7 +65,8 @@ struct Recipe {
 
   struct Model {
     std::string backbone = "densenet161";  // a name of backbone_names()
-    // Only for backbone = "densenet_smoke": a DenseNet of any size.
+    // Only for backbone = "densenet_smoke", a DenseNet of any size, and of these blocks and stem
+    // for "resnet_smoke", a ResNet of bottlenecks.
     int64_t growth = 12;
     std::vector<int64_t> blocks = {2, 4, 4};
     int64_t stem = 24;
@@ -92,6 +93,7 @@ struct Recipe {
     std::vector<std::string> experiments;  // keep only these; empty: all
     std::vector<std::string> cell_types;   // keep only these; empty: all
     int64_t train_experiments = 0;         // Table 4: this many, drawn by the seed; 0: all
+    int64_t train_site = 0;                // WILDS: of each well only this site trains; 0: both
     std::vector<int64_t> channels = {1, 2, 3, 4, 5, 6};
     int64_t crop = 0;  // side in pixels, random in training, central in evaluation; 0: whole image
     int64_t resize = 0;  // images are made this many pixels a side first; 0: as they are
@@ -238,6 +240,9 @@ struct Recipe {
     int64_t every_epochs = 1;  // 0: not by epochs; the last step is always saved
     int64_t keep = 2;
   } checkpoint;
+  struct TestCurve {           // RxRx1, Figure 10: recorded, never used for a choice
+    int64_t every_epochs = 0;  // test accuracy into RUN/test_curve.jsonl; 0: never
+  } test_curve;
   struct Loader {
     int64_t workers = 1;  // threads that read and decode; 0: the training thread does
   } loader;

@@ -98,6 +98,7 @@ void each_key(R& r, Visit&& visit) {
   visit("data.experiments", r.data.experiments, KeyRule{.distinct = true});
   visit("data.cell_types", r.data.cell_types, KeyRule{.distinct = true});
   visit("data.train_experiments", r.data.train_experiments, count_or_0);
+  visit("data.train_site", r.data.train_site, KeyRule{.low = 0, .high = 2});
   visit("data.channels", r.data.channels,
         KeyRule{.low = 1, .high = 6, .least_size = 1, .most_size = 6, .distinct = true});
   visit("data.crop", r.data.crop, KeyRule{.low = 0, .high = 65536});
@@ -216,6 +217,9 @@ void each_key(R& r, Visit&& visit) {
         KeyRule{.low = 0, .high = kMany, .decides_results = false});
   visit("checkpoint.keep", r.checkpoint.keep,
         KeyRule{.low = 2, .high = kMany, .decides_results = false});
+
+  visit("test_curve.every_epochs", r.test_curve.every_epochs,
+        KeyRule{.low = 0, .high = kMany, .decides_results = false});
 
   visit("loader.workers", r.loader.workers,
         KeyRule{.low = 0, .high = 1024, .decides_results = false});

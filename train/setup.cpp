@@ -23,6 +23,7 @@ SplitOptions split_options(const Recipe& recipe) {
   options.experiments = recipe.data.experiments;
   options.cell_types = recipe.data.cell_types;
   options.train_experiments = static_cast<int>(recipe.data.train_experiments);
+  options.train_site = static_cast<int>(recipe.data.train_site);
   return options;
 }
 
@@ -232,12 +233,15 @@ DeitConfig deit_config(const Recipe& recipe) {
   return config;
 }
 
-namespace {
-
-// Everything of ModelOptions that says what the backbone is.
-ModelOptions backbone_options(const RunSetup& setup) {
-  const Recipe::Model& m = setup.recipe.model;
+ModelOptions model_options(const RunSetup& setup) {
+  const Recipe& recipe = setup.recipe;
+  const Recipe::Model& m = recipe.model;
   ModelOptions options;
+  options.rxrx1.width = static_cast<int>(m.neck);
+  options.rxrx1.relu_before_pool = m.pool_after_relu;
+  options.rxrx1.batch_classes =
+      recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
+  options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
   options.channels = static_cast<int>(setup.channels.size());
   options.classes = setup.classes;
   if (m.backbone == "densenet_smoke")
@@ -245,6 +249,9 @@ ModelOptions backbone_options(const RunSetup& setup) {
                                       {m.blocks.begin(), m.blocks.end()},
                                       static_cast<int>(m.stem),
                                       static_cast<int>(m.bn_size)};
+  if (m.backbone == "resnet_smoke")
+    options.resnet =
+        ResNetConfig{{m.blocks.begin(), m.blocks.end()}, true, static_cast<int>(m.stem)};
   if (m.backbone.starts_with("deit")) {
     options.deit = deit_config(setup.recipe);
     options.position_rule = options.deit->position_rule;
@@ -252,16 +259,7 @@ ModelOptions backbone_options(const RunSetup& setup) {
   return options;
 }
 
-std::unique_ptr<Model> make_rxrx1_model(const RunSetup& setup) {
-  const Recipe& recipe = setup.recipe;
-  ModelOptions options = backbone_options(setup);
-  options.rxrx1.width = static_cast<int>(recipe.model.neck);
-  options.rxrx1.relu_before_pool = recipe.model.pool_after_relu;
-  options.rxrx1.batch_classes =
-      recipe.batch_head.mode == BatchHeadMode::none ? 0 : setup.experiments;
-  options.rxrx1.batch_hidden = static_cast<int>(recipe.batch_head.hidden);
-  return make_model("rxrx1_" + recipe.model.backbone, options);
-}
+namespace {
 
 void check_start(const Recipe& recipe) {
   const Recipe::Model& m = recipe.model;
@@ -286,7 +284,7 @@ SelfSupervisedConfig self_supervised_config(const RunSetup& setup) {
   const Recipe::SelfSupervised& ssl = setup.recipe.ssl;
   SelfSupervisedConfig config;
   config.backbone = setup.recipe.model.backbone;
-  config.options = backbone_options(setup);
+  config.options = model_options(setup);
   config.head =
       setup.recipe.method == Method::dino ? SelfSupervisedHead::dino : SelfSupervisedHead::byol;
   config.dino = {.hidden = static_cast<int>(ssl.hidden),
@@ -303,7 +301,7 @@ namespace {
 std::unique_ptr<Model> unallocated_evaluated_model(const RunSetup& setup) {
   const std::string& backbone = setup.recipe.model.backbone;
   if (backbone != "intensity_histogram")
-    return make_model("cdcl_" + backbone, backbone_options(setup));
+    return make_model("cdcl_" + backbone, model_options(setup));
   return std::make_unique<Classifier>(
       [&](const ModelBuilder&) {
         return std::make_unique<IntensityHistogram>(static_cast<int>(setup.channels.size()));
@@ -321,7 +319,8 @@ std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup) {
 }
 
 std::unique_ptr<Model> unallocated_model(const RunSetup& setup) {
-  if (setup.recipe.batch.form == BatchForm::groups) return make_rxrx1_model(setup);
+  if (setup.recipe.batch.form == BatchForm::groups)
+    return make_model("rxrx1_" + setup.recipe.model.backbone, model_options(setup));
   if (setup.recipe.method == Method::supervised) return unallocated_evaluated_model(setup);
   return std::make_unique<SelfSupervised>(self_supervised_config(setup));
 }

@@ -70,6 +70,10 @@ DeitConfig deit_config(const Recipe& recipe);
 // The student of a self-supervised recipe; its teacher is the same without the predictor.
 SelfSupervisedConfig self_supervised_config(const RunSetup& setup);
 
+// What the registry makes the recipe's network from. Of `setup` it reads recipe, channels, classes
+// and experiments.
+ModelOptions model_options(const RunSetup& setup);
+
 // What a run of views is evaluated with: its backbone and a linear classifier, freshly drawn.
 std::unique_ptr<Model> make_evaluated_model(const RunSetup& setup);
 

@@ -18,6 +18,7 @@
 #include "train/metrics.h"
 #include "train/run_directory.h"
 #include "train/signals.h"
+#include "train/test_curve.h"
 #include "train/train_checkpoint.h"
 #include "train/train_progress.h"
 #include "train/train_step.h"
@@ -67,6 +68,7 @@ class Trainer {
   void print_start() const;
   bool due(int64_t done) const;
   bool validate(int64_t done);
+  bool record_test_accuracy(int64_t done);
   void save(int64_t done);
   bool try_to_save(int64_t done);  // false: a full disk, reported
   void log(int64_t done, const StepFigures& figures, double seconds, double waited);
@@ -85,6 +87,7 @@ class Trainer {
   TrainProgress progress_;
   std::optional<MetricsLog> metrics_;
   std::optional<Validation> validation_;
+  std::optional<TestCurve> test_curve_;
   std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
   EpochFigures epoch_;
   int64_t saved_ = -1;  // the step of the newest checkpoint
@@ -102,13 +105,14 @@ int Trainer::train() {
   validation_.emplace(setup_, run_, done,
                       checkpoint ? checkpoint->state.find("more") : std::nullopt);
   store_.keep_step(validation_->best().step);
+  test_curve_.emplace(setup_, run_, done);
   print_start();
 
   const int64_t total = step_->total_steps();
   const int64_t resumed_at = done;
   step_->start(done, total, static_cast<int>(recipe_.loader.workers));
   while (true) {
-    if (!validate(done)) return end_early(done);
+    if (!validate(done) || !record_test_accuracy(done)) return end_early(done);
     if (due(done)) try_to_save(done);
     if (done == total) break;
     const auto start = Clock::now();
@@ -169,6 +173,19 @@ bool Trainer::validate(int64_t done) {
       store_.keep_step(before.step);
     }
   }
+  return true;
+}
+
+// False where a signal came first.
+bool Trainer::record_test_accuracy(int64_t done) {
+  if (!test_curve_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
+  progress_.clear();
+  const int64_t epoch = done / step_->epoch_steps();
+  const std::optional<double> accuracy =
+      test_curve_->record(done, epoch, step_->evaluated(), [&] { return signals_.caught() != 0; });
+  if (!accuracy) return false;
+  fmt::print("epoch {}/{}: test accuracy {:.1f} % (recorded, decides nothing)\n", epoch,
+             recipe_.train.epochs, 100 * *accuracy);
   return true;
 }
 

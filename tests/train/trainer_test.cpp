@@ -11,7 +11,9 @@
 #include "tests/train/tiny_screen.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
+#include "train/evaluate/evaluate.h"
 #include "train/json.h"
+#include "train/test_curve.h"
 
 namespace mono {
 namespace {
@@ -96,6 +98,34 @@ TEST_F(TrainerTest, ResumedFromAnyCheckpointEndsWithTheSameBits) {
         EXPECT_EQ(rows[i]["loss"].number(), expected[i]["loss"].number());
       }
     }
+  }
+}
+
+// Figure 10 of RxRx1: a row an epoch, as `evaluate` counts; no weight is another one.
+TEST_F(TrainerTest, TheTestCurveIsRecordedAndDecidesNothing) {
+  test::TempDir dir;
+  for (const auto& sets : {std::vector<std::string>{"checkpoint.every_epochs=1"},
+                           {"batch.one_experiment_per_group=true", "domain.adabn=true"}}) {
+    const std::string name = std::to_string(sets.size());
+    ASSERT_EQ(run_train(options(dir / ("plain" + name), sets)), 0);
+    TrainOptions with_curve = options(dir / ("curve" + name), sets);
+    with_curve.sets.push_back("test_curve.every_epochs=1");
+    ASSERT_EQ(run_train(with_curve), 0);
+    EXPECT_EQ(weights_of(with_curve.out), weights_of(dir / ("plain" + name)));
+    const std::vector<TestCurvePoint> points = read_test_curve(with_curve.out);
+    ASSERT_EQ(points.size(), 3u);
+    EXPECT_TRUE(has_test_curve(with_curve.out));
+    EXPECT_FALSE(has_test_curve(dir / ("plain" + name)));
+    const TrainedRun run = load_run(with_curve.out, {}, {}, {});
+    const Evaluation evaluation = evaluate(run, statistics_mode({}, run.setup->recipe));
+    EXPECT_DOUBLE_EQ(points[2].accuracy, evaluation.figures.overall.value());
+
+    // Resumed in the middle it has neither gap nor repeat.
+    const std::string curve = test::read_text(with_curve.out / "test_curve.jsonl");
+    fs::remove_all(list_checkpoints(with_curve.out).front());
+    with_curve.resume = true;
+    ASSERT_EQ(run_train(with_curve), 0);
+    EXPECT_EQ(test::read_text(with_curve.out / "test_curve.jsonl"), curve);
   }
 }
 

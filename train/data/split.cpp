@@ -240,6 +240,10 @@ Split make_split(const Dataset& dataset, const SplitOptions& options) {
     (in_test[i] ? split.test : split.train).push_back(static_cast<int>(i));
   }
   draw_experiments(dataset, options, split);
+  if (options.train_site > 0)
+    std::erase_if(split.train, [&](int i) {
+      return dataset.sites[static_cast<size_t>(i)].site != options.train_site;
+    });
   require_both_parts(dataset, options, split, incomplete);
   return split;
 }

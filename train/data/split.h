@@ -40,6 +40,7 @@ struct SplitOptions {
   // Table 4: train on this many experiments, drawn by the seed from the (filtered) training
   // experiments; 0: all. Test experiments are not reduced. As many as there are: all of them.
   int train_experiments = 0;
+  int train_site = 0;  // WILDS trains on one site of each well: its number; 0: on all of them
 };
 
 struct Split {

@@ -33,15 +33,4 @@ std::vector<const Experiment*> find_experiments(const std::string& name) {
   return found;
 }
 
-std::vector<std::string> channel_subsets(int channels) {
-  std::vector<std::string> subsets;
-  for (unsigned bits = 1; bits < 1u << channels; ++bits) {
-    std::string digits;
-    for (int c = 0; c < channels; ++c)
-      if (bits >> c & 1) digits += static_cast<char>('1' + c);
-    subsets.push_back(std::move(digits));
-  }
-  return subsets;
-}
-
 }  // namespace mono

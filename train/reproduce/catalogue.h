@@ -4,7 +4,8 @@
 // Nothing here says what is trained together: two rows whose recipes resolve to the same keys are
 // the same run (plan.h), so that table2/default-adabn, table6/self and fig10/adabn are Table 1's
 // AdaBN runs without anybody saying so. The published figures are in the recipes' [paper].
-// Sources: "RxRx1" (Sypetkowski et al. 2023), "CDCL" (Haslum et al. 2023); tables 1 to 6 and 1 to 5.
+// Sources: "RxRx1" (Sypetkowski et al. 2023), "CDCL" (Haslum et al. 2023); tables 1 to 6 and 1
+// to 5.
 #pragma once
 
 #include <string>
@@ -14,20 +15,20 @@ namespace mono {
 
 // One figure of a run's evaluation.
 struct Column {
-  std::string key;      // in a recipe's [paper] and in table.json
-  std::string title;    // as printed
-  std::string figure;   // in the evaluation's JSON: "accuracy", "accuracy_by_cell_type/HUVEC"
-  std::string split;    // the data.split of the run that is asked; empty: the recipe's own
-  std::string over;     // divided by the same figure on this split, seed by seed
-  bool percent = true;  // a fraction there, printed in percent; else a plain number
+  std::string key;         // in a recipe's [paper] and in table.json
+  std::string title;       // as printed
+  std::string figure;      // in the evaluation's JSON: "accuracy", "accuracy_by_cell_type/HUVEC"
+  std::string split = {};  // the data.split of the run that is asked; empty: the recipe's own
+  std::string over = {};   // divided by the same figure on this split, seed by seed
+  bool percent = true;     // a fraction there, printed in percent; else a plain number
 };
 
 struct Row {
-  std::string name;                   // within its experiment, as --methods takes it
-  std::string recipe;                 // at paper scale; its rehearsal is smoke/RECIPE
-  std::vector<std::string> sets;      // over what the command line sets
-  std::string statistics = {};        // of batch norms at evaluation; empty: as the recipe trains
-  std::string starts_from = {};       // a row of the experiment: its backbone is where this one starts
+  std::string name;                    // within its experiment, as --methods takes it
+  std::string recipe;                  // at paper scale; its rehearsal is smoke/RECIPE
+  std::vector<std::string> sets = {};  // over what the command line sets
+  std::string statistics = {};         // of batch norms at evaluation; empty: as the recipe trains
+  std::string starts_from = {};  // a row of the experiment: its backbone is where this one starts
   std::string beside_the_paper = {};  // of rows that the paper does not have: what they are
   bool rehearsed = true;              // whether it has a smoke twin
 };
@@ -55,7 +56,7 @@ struct Experiment {
   std::vector<std::string> ordered_by = {};  // columns in which orders of rows are compared
   std::vector<Check> checks = {};
   bool needs_classes = true;  // of the test images
-  std::string note = {};    // below the table
+  std::string note = {};      // below the table
 };
 
 // All of them, in the papers' order.
@@ -67,9 +68,5 @@ std::vector<const Experiment*> find_experiments(const std::string& name);
 
 std::vector<Experiment> rxrx1_experiments();
 std::vector<Experiment> cdcl_experiments();
-
-// The channel subsets of Figures 8 and 9 among `channels` channels, as digits: "1", "12", "123", ...
-// in the order of their bits. 6 channels: 63.
-std::vector<std::string> channel_subsets(int channels);
 
 }  // namespace mono

@@ -104,10 +104,9 @@ Experiment of_table1(const char* id, const char* title, std::vector<Column> colu
 }
 
 Experiment post_processing(const char* id, const char* title, const char* knn, const char* kbet) {
-  Experiment table = of_table1(
-      id, title,
-      {column("knn", "k-NN before"), column(knn, "k-NN after"), column("kbet", "k-BET before"),
-       column(kbet, "k-BET after")});
+  Experiment table = of_table1(id, title,
+                               {column("knn", "k-NN before"), column(knn, "k-NN after"),
+                                column("kbet", "k-BET before"), column(kbet, "k-BET after")});
   table.note = "The paper: \"no clear improvement\".";
   return table;
 }
@@ -142,11 +141,11 @@ std::vector<Experiment> cdcl_experiments() {
   Experiment table4 = of_table1("cdcl/table4", "How well batches mix: k-BET",
                                 {column("kbet_train", "train"), column("kbet", "test"),
                                  column("kbet_z_norm", "test, Z-norm")});
-  Experiment table5 = of_table1("cdcl/table5", "How far treatments stand out: grit",
-                                {column("grit_train", "train", false),
-                                 column("grit", "test", false),
-                                 column("grit_z_norm", "test, Z-norm", false),
-                                 column("grit_control_std", "control std, test", false)});
+  Experiment table5 =
+      of_table1("cdcl/table5", "How far treatments stand out: grit",
+                {column("grit_train", "train", false), column("grit", "test", false),
+                 column("grit_z_norm", "test, Z-norm", false),
+                 column("grit_control_std", "control std, test", false)});
   table4.ordered_by = {"kbet_train", "kbet", "kbet_z_norm"};
   table5.ordered_by = {"grit_train", "grit", "grit_z_norm"};
   table5.note =

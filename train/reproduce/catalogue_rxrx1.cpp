@@ -1,6 +1,7 @@
 // The tables and figures of Sypetkowski et al., and RxRx1-WILDS.
 #include <fmt/format.h>
 
+#include "train/embedded_recipes.h"
 #include "train/reproduce/catalogue.h"
 
 namespace mono {
@@ -24,11 +25,11 @@ std::vector<Row> rows_of(const std::string& folder, const std::vector<std::strin
 
 Experiment table1() {
   Experiment table{"rxrx1/table1", "Four methods on unseen experiments and on seen ones"};
-  table.columns = {kSeparated,
-                   {"stratified", "stratified", "accuracy", "stratified"},
-                   {"batch_generalisation", "batch generalisation", "accuracy", "separated",
-                    "stratified"},
-                   kBatchAccuracy};
+  table.columns = {
+      kSeparated,
+      {"stratified", "stratified", "accuracy", "stratified"},
+      {"batch_generalisation", "batch generalisation", "accuracy", "separated", "stratified"},
+      kBatchAccuracy};
   table.rows = rows_of("rxrx1/table1", kMethods);
   Row control = table.rows[0];
   control.name = "baseline-posthoc";

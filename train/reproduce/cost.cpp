@@ -28,8 +28,7 @@ double output_pixels(std::string_view name, const Shape& filter, double side) {
   if (const int after = number_after(name, "transition")) return area_at(after + 2);
   // ResNet: the stride is on the 3x3 of the first block, so the 1x1 before it sees more.
   if (const int layer = number_after(name, "layer")) {
-    const bool before_stride =
-        layer > 1 && filter[1] == 1 && name.find(".0.conv1") != name.npos;
+    const bool before_stride = layer > 1 && filter[1] == 1 && name.find(".0.conv1") != name.npos;
     return area_at(before_stride ? layer : layer + 1);
   }
   return area_at(1);  // the stem

@@ -1,8 +1,9 @@
 // What a run will take, from its recipe alone: multiplications, numbers to keep, bytes on disk.
 //
 // Multiply-adds are counted where there are many: convolutions (filter x output pixels), linear
-// layers, attention. Norms, losses and augmentation are left out, some percent. Forward and backward
-// are three times the forward pass; a teacher's forward pass counts once. FLOP = 2 x multiply-adds.
+// layers, attention. Norms, losses and augmentation are left out, some percent. Forward and
+// backward are three times the forward pass; a teacher's forward pass counts once. FLOP = 2 x
+// multiply-adds.
 #pragma once
 
 #include "train/setup.h"

@@ -43,10 +43,9 @@ std::map<ScreenKind, Screen> open_screens(const ReproduceOptions& options) {
   };
   if (!options.data.empty()) add(options.data, options.cache);
   if (!options.cpg0004.empty()) {
-    add(options.cpg0004, options.cpg0004_cache);
+    add(options.cpg0004, {});
     if (!screens.contains(ScreenKind::cpg0004))
-      fail(ErrorKind::data, "--cpg0004 {}: is not a screen of CPG0004",
-           options.cpg0004.string());
+      fail(ErrorKind::data, "--cpg0004 {}: is not a screen of CPG0004", options.cpg0004.string());
   }
   return screens;
 }
@@ -57,14 +56,20 @@ struct Found {
   fs::path folder;
   std::string data;  // the screen that it was trained on
   bool finished = false;
-  bool test_curve = false;  // complete
+  bool test_curve = false;  // it has one, or will have
 };
 
+// Damage is for training to report, which verifies what it resumes from.
 bool is_finished(const fs::path& run) {
   const std::vector<fs::path> checkpoints = list_checkpoints(run);
   if (checkpoints.empty()) return false;
-  const JsonView state = read_json_file((checkpoints.front() / "state.json").string());
-  return state["step"].integer() == state["total_steps"].integer();
+  try {
+    const JsonView state = read_json_file((checkpoints.front() / "state.json").string());
+    return state["step"].integer() == state["total_steps"].integer();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data) throw;
+    return false;
+  }
 }
 
 class Folders {
@@ -78,9 +83,10 @@ class Folders {
       entry.disable_recursion_pending();
       const RunInfo info = read_run_info(entry->path());
       const bool finished = is_finished(entry->path());
+      const bool curve = finished ? has_test_curve(entry->path())
+                                  : read_run_recipe(entry->path()).test_curve.every_epochs > 0;
       taken_.insert(entry->path());
-      found_[info.recipe_hash].push_back(
-          {entry->path(), info.data, finished, finished && has_test_curve(entry->path())});
+      found_[info.recipe_hash].push_back({entry->path(), info.data, finished, curve});
     }
   }
 
@@ -93,16 +99,25 @@ class Folders {
              "{}: was trained on {}, and --data is {}: figures of two screens would stand in one "
              "table; use another --out",
              found.folder.string(), found.data, data.string());
-      if (!found.finished || !curve || found.test_curve) return found;
+      if (!curve || found.test_curve) return found;
     }
     fs::path folder = root_ / wanted;
     if (taken_.contains(folder)) folder += "-" + run.hash.substr(0, 6);
     if (taken_.contains(folder)) folder += "-curve";  // trained once without, now with its curve
     taken_.insert(folder);
-    return {.folder = folder};
+    return {folder, {}, false, false};
+  }
+  // Whether an earlier call left a run there.
+  bool is_there(const fs::path& folder) const {
+    return std::ranges::any_of(
+        found_, [&](const auto& entry) { return contains_folder(entry.second, folder); });
   }
 
  private:
+  static bool contains_folder(const std::vector<Found>& list, const fs::path& folder) {
+    return std::ranges::find(list, folder, &Found::folder) != list.end();
+  }
+
   fs::path root_;
   std::set<fs::path> taken_;
   std::map<std::string, std::vector<Found>> found_;  // by hash
@@ -124,6 +139,7 @@ class Planner {
   size_t run_of(const Experiment& experiment, const Row& row, const GridPoint& point,
                 const std::string& split, int64_t fold, int64_t seed);
   void measure(PlannedRun& run);
+  void place(PlannedRun& run, const fs::path& wanted);
   void check_methods(const std::vector<const Experiment*>& experiments) const;
   void refuse_unlabelled();
   Scale scale_of(const PlannedExperiment& experiment) const;
@@ -237,37 +253,44 @@ size_t Planner::run_of(const Experiment& experiment, const Row& row, const GridP
     run.after = run_of(experiment, *first, point, split, fold, seed);
     run.sets.push_back("model.weights=''");
     run.sets.push_back("model.from_scratch=false");
-    run.sets.push_back(
-        fmt::format("model.init_from='{}'", plan_.runs[*run.after].folder.string()));
+    run.sets.push_back(fmt::format("model.init_from='{}'", plan_.runs[*run.after].folder.string()));
   }
   run.recipe = load_recipe(run.recipe_name, run.sets);
   run.hash = recipe_hash(run.recipe);
 
-  // The same run for the test curve of another experiment: recorded once, for both.
-  if (const auto there = run_by_hash_.find(run.hash); there != run_by_hash_.end()) {
-    PlannedRun& shared = plan_.runs[there->second];
-    if (shared.recipe.test_curve.every_epochs == 0 && run.recipe.test_curve.every_epochs > 0) {
-      shared.sets.push_back(
-          fmt::format("test_curve.every_epochs={}", run.recipe.test_curve.every_epochs));
-      shared.recipe = load_recipe(shared.recipe_name, shared.sets);
-    }
-    return there->second;
-  }
   fs::path wanted = run.recipe_name;
   wanted /= fold > 0 ? fmt::format("fold-{}", fold)
                      : EnumNames<SplitBy>::list()[static_cast<size_t>(run.recipe.data.split)];
   if (!point.name.empty()) wanted /= point.name;
   wanted /= fmt::format("seed-{}", seed);
+
+  if (const auto there = run_by_hash_.find(run.hash); there != run_by_hash_.end()) {
+    PlannedRun& shared = plan_.runs[there->second];
+    // Another experiment wants its test curve: recorded once, for both.
+    if (shared.recipe.test_curve.every_epochs == 0 && run.recipe.test_curve.every_epochs > 0) {
+      shared.sets.push_back(
+          fmt::format("test_curve.every_epochs={}", run.recipe.test_curve.every_epochs));
+      shared.recipe = load_recipe(shared.recipe_name, shared.sets);
+      place(shared, wanted);
+    }
+    return there->second;
+  }
   measure(run);
-  const auto screen = plan_.screens.find(run.screen);
-  const Found found = folders_.place(
-      run, wanted, screen == plan_.screens.end() ? fs::path() : screen->second.data);
-  run.folder = found.folder;
-  run.finished = found.finished;
+  place(run, wanted);
   const size_t index = plan_.runs.size();
   run_by_hash_[run.hash] = index;
   plan_.runs.push_back(std::move(run));
   return index;
+}
+
+// A run that has a folder keeps it, unless it is one of an earlier call that does not do.
+void Planner::place(PlannedRun& run, const fs::path& wanted) {
+  const auto screen = plan_.screens.find(run.screen);
+  const fs::path data = screen == plan_.screens.end() ? fs::path() : screen->second.data;
+  if (!run.folder.empty() && !folders_.is_there(run.folder)) return;
+  const Found found = folders_.place(run, wanted, data);
+  run.folder = found.folder;
+  run.finished = found.finished;
 }
 
 // Images, steps and cost; or what is in the way.
@@ -292,8 +315,7 @@ void Planner::measure(PlannedRun& run) {
     if (recipe.data.fold == 0 && recipe.data.validation_experiments == 0) {
       SplitOptions options = split_options(recipe);
       options.include_incomplete = table_only;
-      // Named, and refused where their classes are needed; the stratified split leaves them out.
-      options.include_unlabelled |= recipe.data.split == SplitBy::separated;
+      options.include_unlabelled = true;  // named, and refused where their classes are needed
       split = make_split(*dataset, options);
     } else {
       split = split_of(recipe, *dataset, table_only);

@@ -67,8 +67,8 @@ struct GridPoint {
 
 struct PlannedRow {
   const Row* row = nullptr;
-  std::map<std::string, PaperFigure> paper;  // of the recipe at paper scale
-  std::vector<GridPoint> points;             // one at least
+  std::map<std::string, PaperFigure> paper;        // of the recipe at paper scale
+  std::vector<GridPoint> points;                   // one at least
   std::vector<std::vector<Replicate>> replicates;  // [point]
 };
 
@@ -95,9 +95,16 @@ Plan make_plan(const ReproduceOptions& options);
 // The product of --grid. Errors: usage for one that is not KEY=V1,V2,...
 std::vector<GridPoint> grid_points(const std::vector<std::string>& grid);
 
-// What --dry-run prints. `seconds_per_flop`: measured; none where there are no images to try.
+// Seconds a FLOP by kind of network, from a trial step of each kind that is still to be trained.
+// Kinds of which no step could be made (no images) are not there.
+std::map<std::string, double> measured_speed(const Plan& plan, Device device);
+
+// The kind that a run's speed is known by: backbone and method.
+std::string kind_of(const PlannedRun& run);
+
+// What --dry-run prints, with a time where `speed` knows all kinds.
 std::string plan_text(const Plan& plan, const ReproduceOptions& options,
-                      const std::optional<double>& seconds_per_flop);
+                      const std::map<std::string, double>& speed);
 
 // Why the figure of `column` cannot be had of a run: test images without a class. Empty: it can.
 std::string label_obstacle(const Column& column, const PlannedRun& run);

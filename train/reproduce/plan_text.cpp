@@ -59,8 +59,8 @@ std::vector<Line> lines_of(const Plan& plan, const PlannedRow& row) {
 class PlanText {
  public:
   PlanText(const Plan& plan, const ReproduceOptions& options,
-           const std::optional<double>& seconds_per_flop)
-      : plan_(plan), options_(options), seconds_per_flop_(seconds_per_flop) {}
+           const std::map<std::string, double>& speed)
+      : plan_(plan), options_(options), speed_(speed) {}
 
   std::string text() {
     for (const auto& [kind, screen] : plan_.screens) add_screen(screen);
@@ -74,11 +74,11 @@ class PlanText {
  private:
   void add_screen(const Screen& screen) {
     const Dataset& dataset = screen.dataset;
-    text_ += fmt::format(
-        "{}: {}, {} experiments, {} classes, {} images{}\n", options_.table, screen.data.string(),
-        dataset.experiments.size(), with_commas(dataset.num_classes),
-        with_commas(static_cast<int64_t>(dataset.sites.size())),
-        screen.has_images() ? "" : " in the table (no image is there)");
+    text_ += fmt::format("{}: {}, {} experiments, {} classes, {} images{}\n", options_.table,
+                         screen.data.string(), dataset.experiments.size(),
+                         with_commas(dataset.num_classes),
+                         with_commas(static_cast<int64_t>(dataset.sites.size())),
+                         screen.has_images() ? "" : " in the table (no image is there)");
   }
 
   void add_experiment(const PlannedExperiment& planned) {
@@ -171,38 +171,46 @@ class PlanText {
 
   void add_totals() {
     int64_t steps = 0, finished = 0;
-    double flops = 0, left = 0, disk = 0;
+    double flops = 0, disk = 0;
     std::set<int64_t> images;
     for (const PlannedRun& run : plan_.runs) {
       steps += run.steps();
       finished += run.finished;
       flops += run.flops();
-      if (!run.finished && run.obstacle.empty()) left += run.flops();
       disk += run.cost.checkpoint_bytes * static_cast<double>(run.recipe.checkpoint.keep);
       images.insert(run.recipe.batch.images());
     }
     const auto runs = static_cast<int64_t>(plan_.runs.size());
-    text_ += fmt::format("\n{} runs{}, {} of them finished; {} steps of {} images in all\n",
-                         with_commas(runs),
-                         runs_before_sharing_ > runs
-                             ? fmt::format(" ({} before sharing)", runs_before_sharing_)
-                             : "",
-                         finished, with_commas(steps), fmt::join(images, ", "));
-    text_ += fmt::format("{} FLOP of training; about {:.1f} GB of checkpoints\n",
-                         flops_text(flops), disk * 1e-9);
-    if (seconds_per_flop_)
-      text_ += fmt::format(
-          "about {} of training on this machine for what is left (from trial steps just now; "
-          "evaluation comes on top)\n",
-          duration_text(left * *seconds_per_flop_));
-    else
-      text_ += "No time is given: it is measured on images, and there is only a table.\n";
+    text_ += fmt::format(
+        "\n{} runs{}, {} of them finished; {} steps of {} images in all\n", with_commas(runs),
+        runs_before_sharing_ > runs ? fmt::format(" ({} before sharing)", runs_before_sharing_)
+                                    : "",
+        finished, with_commas(steps), fmt::join(images, ", "));
+    text_ += fmt::format("{} FLOP of training; about {:.1f} GB of checkpoints\n", flops_text(flops),
+                         disk * 1e-9);
+    text_ += time_text();
     text_ += "Nothing was trained (--dry-run).\n";
+  }
+
+  std::string time_text() const {
+    double seconds = 0;
+    bool known = true;
+    for (const PlannedRun& run : plan_.runs) {
+      if (run.finished || !run.obstacle.empty() || run.steps() == 0) continue;
+      const auto speed = speed_.find(kind_of(run));
+      known = known && speed != speed_.end();
+      if (speed != speed_.end()) seconds += run.flops() * speed->second;
+    }
+    if (!known) return "No time is given: it is measured on images, and there is only a table.\n";
+    return fmt::format(
+        "about {} of training for what is left, from trial steps on this machine just now; "
+        "evaluation comes on top\n",
+        duration_text(seconds));
   }
 
   const Plan& plan_;
   const ReproduceOptions& options_;
-  const std::optional<double>& seconds_per_flop_;
+  const std::map<std::string, double>& speed_;
   std::set<size_t> listed_;
   int64_t runs_before_sharing_ = 0;
   std::string text_;
@@ -211,8 +219,8 @@ class PlanText {
 }  // namespace
 
 std::string plan_text(const Plan& plan, const ReproduceOptions& options,
-                      const std::optional<double>& seconds_per_flop) {
-  return PlanText(plan, options, seconds_per_flop).text();
+                      const std::map<std::string, double>& speed) {
+  return PlanText(plan, options, speed).text();
 }
 
 }  // namespace mono

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-
 namespace mono {
 
 std::string Scale::text() const {

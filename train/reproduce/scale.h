@@ -12,12 +12,10 @@ enum class DataScale { full, partial, synthetic };
 
 struct Scale {
   DataScale data = DataScale::synthetic;
-  bool smoke = false;             // rehearsal recipes
-  bool changed = false;           // recipes changed by --set or --grid; all folds were not run
-  bool missing_weights = false;   // the paper's runs start from ImageNet weights, these do not
-  bool ours() const {
-    return data == DataScale::full && !smoke && !changed && !missing_weights;
-  }
+  bool smoke = false;            // rehearsal recipes
+  bool changed = false;          // recipes changed by --set or --grid; all folds were not run
+  bool missing_weights = false;  // the paper's runs start from ImageNet weights, these do not
+  bool ours() const { return data == DataScale::full && !smoke && !changed && !missing_weights; }
   // "full data", or "smoke recipes, synthetic data".
   std::string text() const;
 };

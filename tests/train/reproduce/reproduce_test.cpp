@@ -1,0 +1,142 @@
+// The whole of `reproduce` on the tiny screen: training, evaluation, tables; going on from what is
+// there; and what happens where a run cannot be trained.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <fstream>
+
+#include "tests/train/tiny_screen.h"
+#include "train/commands.h"
+#include "train/json.h"
+
+namespace mono {
+namespace {
+
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+class Reproduce : public ::testing::Test {
+ protected:
+  Reproduce() {
+    test::write_tiny_screen(folder_ / "screen");
+    options_.smoke = true;
+    options_.sets = test::tiny_sets();
+    options_.data = folder_ / "screen";
+    options_.out = folder_ / "out";
+    options_.compute.device = "cpu";
+  }
+
+  std::string run(int expected_code = 0) {
+    ::testing::internal::CaptureStdout();
+    ::testing::internal::CaptureStderr();
+    const int code = run_reproduce(options_);
+    ::testing::internal::GetCapturedStderr();
+    const std::string text = ::testing::internal::GetCapturedStdout();
+    EXPECT_EQ(code, expected_code) << text;
+    return text;
+  }
+  JsonView table(const std::string& id) const {
+    return read_json_file((options_.out / id / "table.json").string());
+  }
+
+  const test::TempDir folder_;
+  ReproduceOptions options_;
+};
+
+TEST_F(Reproduce, TrainsEvaluatesAndUsesWhatIsThere) {
+  options_.methods = {"baseline", "baseline-posthoc", "adabn"};
+  options_.seeds = {1, 2};
+  EXPECT_THAT(run(), AllOf(HasSubstr("[8 of 8] smoke/rxrx1/table1/adabn, stratified"),
+                           HasSubstr("[8 of 8] done in"), HasSubstr("of training left")));
+  const std::vector<JsonView> rows = table("rxrx1/table1")["rows"].array();
+  ASSERT_EQ(rows.size(), 3u);
+  EXPECT_EQ(rows[0]["method"].string(), "baseline");
+  EXPECT_THAT(rows[1]["beside_the_paper"].string(), HasSubstr("control, not AdaBN"));
+  EXPECT_EQ(rows[2]["method"].string(), "adabn");
+  for (const JsonView& row : rows)
+    for (const char* column : {"separated", "stratified", "batch_accuracy"})
+      EXPECT_EQ(row[column]["n"].integer(), 2) << column;
+
+  // Each figure is that of the run beside the table; batch generalisation is the ratio, seed by
+  // seed.
+  const auto evaluation = [&](const std::string& method, const std::string& split,
+                              const std::string& name) {
+    return read_json_file(
+        (options_.out / "runs/smoke/rxrx1/table1" / method / split / "seed-2" / "evaluation" / name)
+            .string());
+  };
+  const JsonView own = evaluation("adabn", "separated", "separated-experiment.json");
+  EXPECT_EQ(own["seed"].integer(), 2);
+  const auto value = [&](const char* column) {
+    return rows[2][column]["values"].array()[1].number();
+  };
+  EXPECT_DOUBLE_EQ(value("separated"), 100 * own["accuracy"].number());
+  EXPECT_DOUBLE_EQ(value("batch_generalisation"), 100 * value("separated") / value("stratified"));
+  const JsonView control = evaluation("baseline", "separated", "separated-experiment.json");
+  EXPECT_DOUBLE_EQ(rows[1]["separated"]["values"].array()[1].number(),
+                   100 * control["accuracy"].number());
+
+  // A second call trains and evaluates nothing again; Table 3 needs only what is there.
+  const std::string before = test::read_text(options_.out / "rxrx1/table1/table.json");
+  EXPECT_THAT(run(), AllOf(HasSubstr("[8 of 8] is there already"), Not(HasSubstr("done in"))));
+  EXPECT_EQ(test::read_text(options_.out / "rxrx1/table1/table.json"), before);
+  options_.table = "rxrx1/table3";
+  options_.methods = {"baseline", "adabn"};
+  EXPECT_THAT(run(), AllOf(Not(HasSubstr("done in")), HasSubstr("the screen has no HEPG2")));
+}
+
+// One damaged image stops the runs that read it; the others go on, and the table says so.
+TEST_F(Reproduce, ARunThatFailsLosesNoOther) {
+  options_.methods = {"baseline"};
+  options_.seeds = {1};
+  const std::filesystem::path image = folder_ / "screen/images/HUVEC-04/Plate1/B03_s1_w1.png";
+  ASSERT_TRUE(std::filesystem::exists(image));
+  std::ofstream(image, std::ios::binary) << "no PNG";
+  const std::string text = run(3);  // HUVEC-04 is a test experiment, but stratified trains on it
+  EXPECT_THAT(text, HasSubstr("failed: "));
+  const JsonView separated = table("rxrx1/table1")["rows"].array()[0]["separated"];
+  EXPECT_EQ(separated["n"].integer(), 0);
+  EXPECT_THAT(separated["absent"].string(), HasSubstr("failed: evaluation: "));
+  EXPECT_TRUE(std::filesystem::exists(options_.out / "results.json"));
+}
+
+// A run that has been finished without its test curve is not changed: it is trained beside it.
+TEST_F(Reproduce, Figure10RecordsTheTestAccuracyOnce) {
+  options_.table = "rxrx1/fig10";
+  options_.methods = {"adabn"};
+  options_.seeds = {1};
+  EXPECT_THAT(run(), HasSubstr("test accuracy"));
+  const std::filesystem::path run_folder = options_.out / "runs/smoke/rxrx1/fig10/adabn/separated";
+  const std::string curve = test::read_text(run_folder / "seed-1/test_curve.jsonl");
+  EXPECT_EQ(std::ranges::count(curve, '\n'), 2);  // of 3 epochs the second and the last
+  EXPECT_THAT(curve, HasSubstr("\"epoch\":2"));
+  options_.table = "rxrx1/table1";
+  EXPECT_THAT(run(), AllOf(HasSubstr("[1 of 2] is there already"), HasSubstr("[2 of 2] done")));
+}
+
+TEST_F(Reproduce, RunsOfAnotherScreenAreRefused) {
+  options_.methods = {"adabn"};
+  options_.seeds = {1};
+  options_.sets.push_back("train.epochs=1");
+  run();
+  std::filesystem::copy(folder_ / "screen", folder_ / "other",
+                        std::filesystem::copy_options::recursive);
+  options_.data = folder_ / "other";
+  EXPECT_THROW(run_reproduce(options_), Error);
+}
+
+// Floors beside methods that start from weights: nothing is loaded, here from where there is
+// nothing.
+TEST_F(Reproduce, FloorsOfCdclStartFromNothing) {
+  options_.table = "cdcl/table1";
+  options_.methods = {"untrained", "intensity-histogram"};
+  options_.seeds = {1};
+  options_.sets = {
+      "model.patch=4", "model.depth=2",   "model.dim=32",   "data.validation_experiments=0",
+      "views.size=16", "batch.anchors=6", "validation.k=3", "model.weights=/nowhere.safetensors"};
+  EXPECT_THAT(run(), HasSubstr("| untrained, floor: a network that was never trained"));
+}
+
+}  // namespace
+}  // namespace mono

@@ -1,0 +1,177 @@
+#include "train/reproduce/results.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+namespace mono {
+namespace {
+
+const ResultRow* find_row(const Result& result, const std::string& name) {
+  const auto found = std::ranges::find(result.rows, name, &ResultRow::name);
+  return found == result.rows.end() ? nullptr : &*found;
+}
+
+const Cell* find_cell(const ResultRow& row, const std::string& column) {
+  const auto found = row.cells.find(column);
+  return found == row.cells.end() ? nullptr : &found->second;
+}
+
+// The figures that a check compares, replicate by replicate; none where one is not there.
+struct Compared {
+  std::vector<double> left, right;
+  std::string missing;
+};
+
+Compared compare(const Result& result, const Check& check, double bound) {
+  Compared compared;
+  const ResultRow* row = find_row(result, check.row);
+  const ResultRow* other = check.than.empty() ? row : find_row(result, check.than);
+  if (!row || !other) {
+    compared.missing = fmt::format("row {} is not there", row ? check.than : check.row);
+    return compared;
+  }
+  const Cell *left = find_cell(*row, check.column), *right = find_cell(*other, check.column);
+  for (size_t i = 0; left && right && i < std::min(left->values.size(), right->values.size());
+       ++i) {
+    if (!left->values[i] || !right->values[i]) {
+      compared.missing = "a figure is not there";
+      return compared;
+    }
+    compared.left.push_back(*left->values[i]);
+    compared.right.push_back(check.than.empty() ? bound : *right->values[i] + check.margin);
+  }
+  if (compared.left.empty()) compared.missing = "no figure is there";
+  return compared;
+}
+
+std::string claim_of(const Check& check, double bound) {
+  if (check.than.empty())
+    return fmt::format("{}: {} at most {:g} times chance ({:.1f})", check.row, check.column,
+                       check.times_chance, bound);
+  return fmt::format("{}: {} above {}{}", check.row, check.column, check.than,
+                     check.margin > 0 ? fmt::format(" by {:g} points", check.margin) : "");
+}
+
+CheckResult judged(const Result& result, const Check& check, int64_t experiments) {
+  const double bound =
+      experiments > 0 ? 100 * check.times_chance / static_cast<double>(experiments) : 0;
+  const Compared compared = compare(result, check, bound);
+  CheckResult out;
+  out.text = claim_of(check, bound) + ", in every fold and seed: ";
+  if (!compared.missing.empty()) {
+    out.text += "not checked, " + compared.missing;
+    return out;
+  }
+  bool holds = true;
+  for (size_t i = 0; i < compared.left.size(); ++i) {
+    const double left = compared.left[i], right = compared.right[i] - check.margin;
+    const bool here = check.than.empty() ? left <= right : left > right + check.margin;
+    holds = holds && here;
+    out.text += fmt::format("{}{:.1f} {} {:.1f}", i == 0 ? "" : ", ", left,
+                            left > right   ? ">"
+                            : left < right ? "<"
+                                           : "=",
+                            right);
+  }
+  if (result.scale.changed) {
+    out.text += holds ? " (so it is" : " (not so";
+    out.text += "; not asserted: the recipes were changed)";
+    return out;
+  }
+  out.outcome = holds ? CheckResult::Outcome::holds : CheckResult::Outcome::fails;
+  return out;
+}
+
+using Ranking = std::vector<std::pair<std::string, double>>;
+
+std::string chain_of(Ranking ranking) {
+  constexpr size_t kMost = 12;
+  std::ranges::stable_sort(ranking, std::ranges::greater{}, &Ranking::value_type::second);
+  std::string text;
+  for (size_t i = 0; i < std::min(ranking.size(), kMost); ++i)
+    text += (i == 0                                       ? ""
+             : ranking[i - 1].second == ranking[i].second ? " = "
+                                                          : " > ") +
+            ranking[i].first;
+  if (ranking.size() > kMost) text += fmt::format(" > {} more", ranking.size() - kMost);
+  return text;
+}
+
+// "3 of 6 pairs": how many pairs of rows stand in the same order in both.
+std::string agreement(const Ranking& paper, const Ranking& here) {
+  int64_t same = 0, pairs = 0;
+  for (size_t i = 0; i < paper.size(); ++i)
+    for (size_t j = i + 1; j < paper.size(); ++j) {
+      const double p = paper[i].second - paper[j].second, h = here[i].second - here[j].second;
+      if (p == 0) continue;
+      ++pairs;
+      same += p * h > 0;
+    }
+  return same == pairs ? "the same order" : fmt::format("{} of {} pairs alike", same, pairs);
+}
+
+void add_order(Result& result, const std::string& column) {
+  Ranking paper, beside_it, all;
+  for (const ResultRow& row : result.rows) {
+    const Cell* cell = find_cell(row, column);
+    const std::vector<double> values = cell ? cell->there() : std::vector<double>();
+    if (values.empty()) continue;
+    all.emplace_back(row.name, mean_sd(values).mean);
+    const auto published = row.paper.find(column);
+    if (published == row.paper.end()) continue;
+    paper.emplace_back(row.name, published->second.value);
+    beside_it.push_back(all.back());
+  }
+  if (paper.size() > 1)
+    result.orders.push_back(fmt::format("{}: paper {}; here {} ({})", column, chain_of(paper),
+                                        chain_of(beside_it), agreement(paper, beside_it)));
+  else if (all.size() > 1)
+    result.orders.push_back(
+        fmt::format("{}: here {}; the paper gives no figures", column, chain_of(all)));
+}
+
+}  // namespace
+
+MeanSd mean_sd(const std::vector<double>& values) {
+  MeanSd result;
+  const auto n = static_cast<double>(values.size());
+  for (const double value : values) result.mean += value / n;
+  if (values.size() < 2) return result;
+  double squares = 0;
+  for (const double value : values) squares += (value - result.mean) * (value - result.mean);
+  result.sd = std::sqrt(squares / (n - 1));
+  return result;
+}
+
+std::string text_of(const MeanSd& value, bool percent) {
+  const int digits = percent ? 1 : 2;
+  return value.sd ? fmt::format("{:.{}f} ± {:.{}f}", value.mean, digits, *value.sd, digits)
+                  : fmt::format("{:.{}f}", value.mean, digits);
+}
+
+std::string text_of(const PaperFigure& figure, bool percent) {
+  return text_of(MeanSd{figure.value, figure.spread}, percent);
+}
+
+std::vector<double> Cell::there() const {
+  std::vector<double> out;
+  for (const auto& value : values)
+    if (value) out.push_back(*value);
+  return out;
+}
+
+bool Result::failed() const {
+  return std::ranges::any_of(rows, [](const ResultRow& row) {
+    return std::ranges::any_of(row.cells, [](const auto& entry) { return entry.second.failed; });
+  });
+}
+
+void judge(Result& result, int64_t experiments) {
+  for (const Check& check : result.experiment->checks)
+    result.checks.push_back(judged(result, check, experiments));
+  for (const std::string& column : result.experiment->ordered_by) add_order(result, column);
+}
+
+}  // namespace mono

@@ -1,0 +1,87 @@
+#include "train/test_curve.h"
+
+#include <fmt/format.h>
+
+#include "train/checkpoint.h"
+#include "train/evaluate/image_features.h"
+#include "train/run_directory.h"
+
+namespace mono {
+namespace {
+
+std::filesystem::path file_of(const std::filesystem::path& run) {
+  return run / "test_curve.jsonl";
+}
+
+double accuracy_of(const RunSetup& setup, const std::vector<int>& answers) {
+  int64_t images = 0, correct = 0;
+  for (size_t i = 0; i < answers.size(); ++i) {
+    const int label = setup.label[static_cast<size_t>(setup.split.test[i])];
+    images += label >= 0;
+    correct += label >= 0 && answers[i] == label;
+  }
+  if (images == 0)
+    fail(ErrorKind::data,
+         "{}: no test image has a class, so that there is no test accuracy to record; set "
+         "test_curve.every_epochs = 0",
+         setup.dataset.root.string());
+  return static_cast<double>(correct) / static_cast<double>(images);
+}
+
+}  // namespace
+
+TestCurve::TestCurve(const RunSetup& setup, const RunDirectory& run, int64_t done) : setup_(setup) {
+  if (setup.recipe.test_curve.every_epochs == 0) return;
+  log_.emplace(file_of(run.path()).string(), done);
+  const std::vector<TestCurvePoint> before = read_test_curve(run.path());
+  if (!before.empty()) recorded_ = before.back().step;
+}
+
+bool TestCurve::due(int64_t done, int64_t epoch_steps, int64_t total_steps) const {
+  return log_ && done > recorded_ &&
+         (done == total_steps || done % (setup_.recipe.test_curve.every_epochs * epoch_steps) == 0);
+}
+
+std::optional<double> TestCurve::record(int64_t done, int64_t epoch, const Model& model,
+                                        const std::function<bool()>& abandon) {
+  std::vector<int> answers;
+  if (!image_features(setup_, model, setup_.split.test, statistics_mode({}, setup_.recipe),
+                      "test curve", &answers, abandon))
+    return std::nullopt;
+  Json row = Json::object();
+  row["step"] = done;
+  row["epoch"] = epoch;
+  const double accuracy = accuracy_of(setup_, answers);
+  row["accuracy"] = accuracy;
+  log_->append(row);
+  log_->sync();
+  recorded_ = done;
+  return accuracy;
+}
+
+std::vector<TestCurvePoint> read_test_curve(const std::filesystem::path& run) {
+  const std::filesystem::path file = file_of(run);
+  std::vector<TestCurvePoint> points;
+  if (!std::filesystem::exists(file)) return points;
+  constexpr size_t kLimit = size_t{64} << 20;
+  const std::string text = read_file(file.string(), kLimit);
+  int line = 0;
+  for (size_t begin = 0; begin < text.size();) {
+    const size_t end = std::min(text.find('\n', begin), text.size());
+    const JsonView row =
+        parse_json(text.substr(begin, end - begin), fmt::format("{}:{}", file.string(), ++line));
+    points.push_back({row["step"].integer(), row["epoch"].integer(), row["accuracy"].number()});
+    begin = end + 1;
+  }
+  return points;
+}
+
+bool has_test_curve(const std::filesystem::path& run) {
+  if (read_run_recipe(run).test_curve.every_epochs == 0) return false;  // begun without
+  const std::vector<TestCurvePoint> points = read_test_curve(run);
+  const std::vector<std::filesystem::path> checkpoints = list_checkpoints(run);
+  return !points.empty() && !checkpoints.empty() &&
+         checkpoints.front().filename() == fmt::format("step_{:08}", points.back().step);
+}
+
+}  // namespace mono
