@@ -4,7 +4,6 @@
 
 #include "train/checkpoint.h"
 #include "train/evaluate/image_features.h"
-#include "train/run_directory.h"
 
 namespace mono {
 namespace {

@@ -13,6 +13,7 @@
 
 #include "models/model.h"
 #include "train/metrics.h"
+#include "train/run_directory.h"
 #include "train/setup.h"
 
 namespace mono {

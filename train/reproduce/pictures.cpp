@@ -42,8 +42,9 @@ Figure of_images(const Sources& sources, Draw draw) {
   const Screen& screen = sources.screen();
   if (!screen.has_images())
     fail(ErrorKind::data, "{}: there are no images to show", screen.data.string());
-  const std::unique_ptr<ImageSource> images = open_images(screen.dataset, screen.cache, 0);
-  return draw(screen.dataset, *images);
+  Dataset dataset = screen.dataset;  // opening may correct it
+  const std::unique_ptr<ImageSource> images = open_images(dataset, screen.cache, 0);
+  return draw(dataset, *images);
 }
 
 Figure figure_1c(const Sources& sources) {
@@ -116,8 +117,10 @@ Figure figure_7(const Sources& sources) {
 Figure cdcl_umap(const Sources& sources, const report::UmapFigureOptions& options) {
   std::vector<EmbeddedImages> methods;
   for (const PlannedRow& row : sources.planned.rows) {
+    FeatureOptions options_of_run;
+    options_of_run.device = sources.device;
     const RunFeatures features =
-        features_of(sources.folder(row, row.replicates[0].front()), {.device = sources.device});
+        features_of(sources.folder(row, row.replicates[0].front()), options_of_run);
     methods.push_back(embedded_images(features.set, row.row->name));
   }
   return report::umap_figure(methods, options);

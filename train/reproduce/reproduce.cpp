@@ -2,7 +2,7 @@
 //
 //   OUT/runs/RECIPE/.../seed-N/     the trainings, shared by everything below OUT
 //   OUT/rxrx1/table1/table.md       a result, and table.json
-//   OUT/results.json                all results of the call
+//   OUT/report.html, results.json   all results of the call
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,8 +11,11 @@
 #include "train/data/synth.h"
 #include "train/device.h"
 #include "train/reproduce/execute.h"
+#include "train/reproduce/pictures.h"
+#include "train/reproduce/results_page.h"
 #include "train/run_directory.h"
 #include "train/signals.h"
+#include "train/version.h"
 
 namespace mono {
 namespace {
@@ -74,24 +77,68 @@ void check_options(const ReproduceOptions& options) {
 
 // ---- results ----------------------------------------------------------------------------------
 
-void write_result(const fs::path& out, const Result& result) {
+// The table of an experiment and its picture, in OUT/ID.
+ShownResult show_experiment(const Plan& plan, const PlannedExperiment& planned,
+                            const Execution& execution, const fs::path& out, Device device) {
+  ShownResult shown{collect(plan, planned, execution, device), {}};
+  Result& result = shown.result;
   const fs::path folder = out / result.experiment->id;
   make_folder(folder);
+  if (has_picture(*result.experiment)) {
+    try {
+      shown.figure = picture_of(plan, planned, execution, result, device);
+      for (const fs::path& file : report::write_figure(*shown.figure, folder))
+        if (file.extension() != ".json") result.pictures.push_back(file.filename().string());
+      result.caption = shown.figure->caption;
+    } catch (const Error& error) {
+      if (error.kind() == ErrorKind::storage) throw;
+      result.picture_failed = error.what();
+    }
+  }
   write_file_durably((folder / "table.json").string(), result_json(result).text());
   write_file_durably((folder / "table.md").string(), result_markdown(result));
+  return shown;
 }
 
-void write_results(const fs::path& out, const std::vector<Result>& results) {
+std::string command_of(const ReproduceOptions& options) {
+  std::string command = "train_rxrx reproduce " + options.table;
+  if (options.smoke) command += " --smoke";
+  if (!options.methods.empty())
+    command += fmt::format(" --methods {}", fmt::join(options.methods, ","));
+  if (!options.seeds.empty()) command += fmt::format(" --seeds {}", fmt::join(options.seeds, ","));
+  for (const std::string& grid : options.grid) command += " --grid " + grid;
+  for (const std::string& set : options.sets) command += fmt::format(" --set '{}'", set);
+  if (!options.data.empty()) command += " --data " + options.data.string();
+  if (!options.cpg0004.empty()) command += " --cpg0004 " + options.cpg0004.string();
+  return command + " --out " + options.out.string();
+}
+
+void write_all(const ReproduceOptions& options, const Plan& plan,
+               const std::vector<ShownResult>& results) {
   Json json = Json::object();
   json["format_version"] = 1;
+  json["command"] = command_of(options);
   Json list = Json::array();
-  for (const Result& result : results) list.push_back(result_json(result));
+  for (const ShownResult& shown : results) list.push_back(result_json(shown.result));
   json["results"] = list;
-  write_file_durably((out / "results.json").string(), json.text());
+  write_file_durably((options.out / "results.json").string(), json.text());
+
+  std::vector<std::pair<std::string, std::string>> facts = {
+      {"program",
+       fmt::format("{} ({}), {}", program_version(), program_commit(), instruction_set())},
+      {"trainings", fmt::to_string(plan.runs.size())}};
+  for (const auto& [kind, screen] : plan.screens)
+    facts.emplace_back("screen",
+                       fmt::format("{}: {} experiments, {} classes, {} sites", screen.data.string(),
+                                   screen.dataset.experiments.size(), screen.dataset.num_classes,
+                                   screen.dataset.sites.size()));
+  write_file_durably((options.out / "report.html").string(),
+                     results_page(options.table, results, command_of(options), facts));
 }
 
 // What was left out and what failed, and the exit code that follows.
-int summarise(const Plan& plan, const Execution& execution, const std::vector<Result>& results) {
+int summarise(const Plan& plan, const Execution& execution,
+              const std::vector<ShownResult>& results) {
   int code = 0;
   for (size_t i = 0; i < plan.runs.size(); ++i) {
     const RunOutcome& outcome = execution.runs[i];
@@ -100,7 +147,7 @@ int summarise(const Plan& plan, const Execution& execution, const std::vector<Re
     if (outcome.failed && code == 0) code = static_cast<int>(*outcome.failed);
   }
   bool asserted = true;
-  for (const Result& result : results) {
+  for (const auto& [result, figure] : results) {
     if (result.failed() && code == 0) code = static_cast<int>(ErrorKind::data);
     for (const CheckResult& check : result.checks) {
       fmt::print("{}: {}\n", result.experiment->id, check_text(check));
@@ -126,21 +173,20 @@ int run_reproduce(const ReproduceOptions& given) {
   if (execution.interrupted) return static_cast<int>(ErrorKind::interrupted);
 
   const SignalCatcher signals;
-  std::vector<Result> results;
-  for (const PlannedExperiment& experiment : plan.experiments) {
-    results.push_back(collect(plan, experiment, execution, device));
-    write_result(options.out, results.back());
-    fmt::print("\n{}", result_markdown(results.back()));
+  std::vector<ShownResult> results;
+  for (const PlannedExperiment& planned : plan.experiments) {
+    results.push_back(show_experiment(plan, planned, execution, options.out, device));
+    fmt::print("\n{}", result_markdown(results.back().result));
     std::fflush(stdout);
     if (!signals.caught()) continue;
     fmt::print("{}: the same call goes on with the tables\n", signal_name(signals.caught()));
     return static_cast<int>(ErrorKind::interrupted);
   }
-  write_results(options.out, results);
+  write_all(options, plan, results);
   fmt::print("\n");
   const int code = summarise(plan, execution, results);
-  fmt::print("written: {} and a folder for each experiment beside it\n",
-             (options.out / "results.json").string());
+  fmt::print("written: {}, results.json and a folder for each experiment beside it\n",
+             (options.out / "report.html").string());
   return code;
 }
 

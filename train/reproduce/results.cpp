@@ -163,7 +163,7 @@ std::vector<double> Cell::there() const {
 }
 
 bool Result::failed() const {
-  return std::ranges::any_of(rows, [](const ResultRow& row) {
+  return !picture_failed.empty() || std::ranges::any_of(rows, [](const ResultRow& row) {
     return std::ranges::any_of(row.cells, [](const auto& entry) { return entry.second.failed; });
   });
 }

@@ -40,11 +40,6 @@ struct ResultRow {
   std::map<std::string, PaperFigure> paper;  // by column
 };
 
-// One drawn figure: files beside the table, and numbers that it shows.
-struct Picture {
-  std::string file, caption;
-};
-
 struct CheckResult {
   enum class Outcome { holds, fails, not_checked } outcome = Outcome::not_checked;
   std::string text;  // "adabn above baseline in separated, in every seed: 94.1 > 61.9, ..."
@@ -57,8 +52,9 @@ struct Result {
   std::vector<int64_t> folds, seeds;
   std::vector<ResultRow> rows;
   std::vector<std::string> not_rehearsed;
-  std::vector<std::string> remarks;  // what a picture says in numbers, or why there is none
-  std::vector<Picture> pictures;
+  std::vector<std::string> pictures;  // files beside the table
+  std::string caption;                // of them
+  std::string picture_failed;         // why there is no picture
   std::vector<CheckResult> checks;
   // "separated: paper adabn > baseline; here adabn > baseline (same)"
   std::vector<std::string> orders;

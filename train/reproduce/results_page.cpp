@@ -87,8 +87,11 @@ report::Table table_of(const Result& result) {
 report::Table beside_the_paper(const Result& result) {
   const bool ours = result.scale.ours();
   report::Table table{.caption = "Beside the paper"};
-  table.columns = {{"method"}, {"figure"}, {"paper", true},
-                   {ours ? "ours" : result.scale.text(), true}, {"n", true}};
+  table.columns = {{"method"},
+                   {"figure"},
+                   {"paper", true},
+                   {ours ? "ours" : result.scale.text(), true},
+                   {"n", true}};
   if (ours) table.columns.push_back({"difference", true});
   for (const ResultRow& row : result.rows)
     for (const Column& column : result.experiment->columns) {
@@ -103,10 +106,10 @@ report::Table beside_the_paper(const Result& result) {
         cells.emplace_back(text_of(mean_sd(values), column.percent));
       cells.emplace_back(fmt::to_string(values.size()));
       if (ours)
-        cells.push_back(values.empty() ? Cell("")
-                                       : report::difference_cell(mean_sd(values).mean,
-                                                                 paper->second.value,
-                                                                 paper->second.spread));
+        cells.push_back(values.empty()
+                            ? Cell("")
+                            : report::difference_cell(mean_sd(values).mean, paper->second.value,
+                                                      paper->second.spread));
       table.rows.push_back(std::move(cells));
     }
   return table;
@@ -129,8 +132,8 @@ report::DotPlot plot_of(const Result& result) {
     own.singles.push_back(values);
     const auto published = row.paper.find(column.key);
     paper.values.push_back(published == row.paper.end() ? kAbsent : published->second.value);
-    paper.errors.push_back(published == row.paper.end() ? kAbsent
-                                                        : published->second.spread.value_or(kAbsent));
+    paper.errors.push_back(
+        published == row.paper.end() ? kAbsent : published->second.spread.value_or(kAbsent));
   }
   plot.series.push_back(std::move(own));
   if (result.scale.ours()) plot.series.push_back(std::move(paper));
@@ -143,7 +146,7 @@ void add_judgement(Page& page, const Result& result) {
     page.list(result.orders);
   }
   for (const CheckResult& check : result.checks)
-    page.note(check_text(check), check.outcome == CheckResult::Outcome::holds  ? Badge::good
+    page.note(check_text(check), check.outcome == CheckResult::Outcome::holds   ? Badge::good
                                  : check.outcome == CheckResult::Outcome::fails ? Badge::caution
                                                                                 : Badge::neutral);
 }
@@ -161,18 +164,19 @@ void add_result(Page& page, const ShownResult& shown) {
                 Badge::caution);
     page.table(table_of(result));
     if (!experiment.ordered_by.empty() && result.rows.size() > 1 && result.rows.size() <= kMostDots)
-      page.figure(plot_of(result), "Mean and standard deviation, and each fold and seed by itself.");
+      page.figure(plot_of(result),
+                  "Mean and standard deviation, and each fold and seed by itself.");
   }
   if (!experiment.note.empty()) page.paragraph(experiment.note);
   const report::Table paper = beside_the_paper(result);
-  if (!paper.rows.empty())
-    result.scale.ours() ? page.table(paper) : page.folded_table(paper);
+  if (!paper.rows.empty()) result.scale.ours() ? page.table(paper) : page.folded_table(paper);
   add_judgement(page, result);
   if (shown.figure) report::show(page, *shown.figure);
   if (!result.not_rehearsed.empty())
     page.note(fmt::format("{} rows are not part of a rehearsal: {}.", result.not_rehearsed.size(),
                           fmt::join(result.not_rehearsed, ", ")));
-  for (const std::string& remark : result.remarks) page.note(remark, Badge::caution);
+  if (!result.picture_failed.empty())
+    page.note("There is no picture: " + result.picture_failed, Badge::caution);
 }
 
 }  // namespace

@@ -203,9 +203,11 @@ std::string result_markdown(const Result& result) {
   std::vector<std::string> checks;
   for (const CheckResult& check : result.checks) checks.push_back(check_text(check));
   out += list_text("Asserted:", checks);
-  for (const Picture& picture : result.pictures)
-    out += fmt::format("\n![{}]({})\n", picture.caption, picture.file);
-  out += list_text("Remarks:", result.remarks);
+  for (const std::string& file : result.pictures)
+    out += fmt::format("\n![{}]({})\n", experiment.title, file);
+  if (!result.caption.empty()) out += "\n" + result.caption + "\n";
+  if (!result.picture_failed.empty())
+    out += fmt::format("\nThere is no picture: {}\n", result.picture_failed);
   return out;
 }
 
@@ -219,8 +221,7 @@ Json result_json(const Result& result) {
   json["start"] = result.start.empty() ? Json() : Json(result.start);
   json["folds"] = Json(result.folds);
   json["seeds"] = Json(result.seeds);
-  Json columns = Json::array(), rows = Json::array(), checks = Json::array(),
-       pictures = Json::array();
+  Json columns = Json::array(), rows = Json::array(), checks = Json::array();
   for (const Column& column : result.experiment->columns) {
     Json entry = Json::object();
     entry["key"] = column.key;
@@ -244,19 +245,13 @@ Json result_json(const Result& result) {
     entry["text"] = check.text;
     checks.push_back(entry);
   }
-  for (const Picture& picture : result.pictures) {
-    Json entry = Json::object();
-    entry["file"] = picture.file;
-    entry["caption"] = picture.caption;
-    pictures.push_back(entry);
-  }
   json["columns"] = columns;
   json["rows"] = rows;
   json["not_rehearsed"] = Json(result.not_rehearsed);
   json["orders"] = Json(result.orders);
   json["checks"] = checks;
-  json["pictures"] = pictures;
-  json["remarks"] = Json(result.remarks);
+  json["pictures"] = Json(result.pictures);
+  json["picture_failed"] = result.picture_failed.empty() ? Json() : Json(result.picture_failed);
   return json;
 }
 
