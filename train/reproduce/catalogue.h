@@ -27,7 +27,6 @@ struct Row {
   std::string name;                    // within its experiment, as --methods takes it
   std::string recipe;                  // at paper scale; its rehearsal is smoke/RECIPE
   std::vector<std::string> sets = {};  // over what the command line sets
-  std::string statistics = {};         // of batch norms at evaluation; empty: as the recipe trains
   std::string starts_from = {};  // a row of the experiment: its backbone is where this one starts
   std::string beside_the_paper = {};  // of rows that the paper does not have: what they are
   bool rehearsed = true;              // whether it has a smoke twin

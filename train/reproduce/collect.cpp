@@ -71,7 +71,7 @@ class Collector {
       return std::nullopt;
     }
     try {
-      return figure_of(evaluation(planned.row->statistics, index), column.figure, absence.reason);
+      return figure_of(evaluation(planned.statistics, index), column.figure, absence.reason);
     } catch (const Error& error) {
       absence = {fmt::format("failed: evaluation: {}", error.what()), true};
       return std::nullopt;

@@ -10,6 +10,7 @@
 #include "train/data/folds.h"
 #include "train/data/sampler.h"
 #include "train/data/selection.h"
+#include "train/evaluate/statistics_mode.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
 #include "train/setup.h"
@@ -197,6 +198,7 @@ PlannedRow Planner::plan_row(const Experiment& experiment, const Row& row) {
   PlannedRow planned;
   planned.row = &row;
   if (row.beside_the_paper.empty()) planned.paper = load_recipe(row.recipe).paper;
+  planned.statistics = name_of(statistics_mode({}, load_recipe(recipe_of(row), options_.sets)));
   // A floor has no hyper-parameters to search.
   const bool searched = !sets_key(row.sets, "train.epochs");
   planned.points = searched ? grid_points(options_.grid) : std::vector<GridPoint>(1);

@@ -68,6 +68,7 @@ struct GridPoint {
 struct PlannedRow {
   const Row* row = nullptr;
   std::map<std::string, PaperFigure> paper;        // of the recipe at paper scale
+  std::string statistics;                          // of batch norms at evaluation
   std::vector<GridPoint> points;                   // one at least
   std::vector<std::vector<Replicate>> replicates;  // [point]
 };

@@ -3,6 +3,7 @@
 
 #include "kernels/base/error.h"
 #include "tests/train/data/test_screen.h"
+#include "train/setup.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -194,6 +195,18 @@ TEST(Split, Table4DrawsThreeTrainingExperimentsOfOneCellType) {
   EXPECT_NE(experiments(make_split(d, o).train), first);
   o.train_experiments = 17;
   EXPECT_THROW(make_split(d, o), Error);
+}
+
+// RxRx1-WILDS trains on the first sites of the 33 training experiments and tests on both sites of
+// 14 others; the recipe's list has them.
+TEST(Split, WildsTrainsOnOneSiteOfAWell) {
+  const Dataset& d = full_design();
+  SplitOptions o = split_options(load_recipe("wilds/erm"));
+  o.include_incomplete = true;
+  const Split split = make_split(d, o);
+  EXPECT_EQ(split.train.size(), 33u * 4 * 308);
+  EXPECT_EQ(split.test.size(), 14u * 4 * 308 * 2);
+  for (const int i : split.train) EXPECT_EQ(d.sites[static_cast<size_t>(i)].site, 1);
 }
 
 TEST(Split, FiltersDoNotMoveASite) {

@@ -94,7 +94,7 @@ TEST_F(ReproducePlan, FloorsComeFirstAndFoldsAreSix) {
   options_.smoke = false;
   const Plan table = plan("cdcl/table1");
   const PlannedExperiment& planned = table.experiments[0];
-  ASSERT_EQ(planned.rows.size(), 8u);
+  ASSERT_EQ(planned.rows.size(), 9u);
   EXPECT_EQ(planned.rows[0].row->recipe, "controls/untrained");
   EXPECT_EQ(planned.rows.back().row->recipe, "cdcl/table1/cdcl");
   EXPECT_EQ(planned.rows.back().replicates[0].size(), 6u);
