@@ -88,6 +88,14 @@ std::vector<uint8_t> composite(std::span<const ChannelDisplay> displays,
   return rgb;
 }
 
+// Text in at most `width` pixels: in small letters, and cut, where it must be.
+void draw_fitted(Picture& picture, int x, int y, int scale, int width, std::string text) {
+  if (static_cast<int>(text.size()) * kFontWidth * scale > width) scale = 1;
+  const size_t most = static_cast<size_t>(std::max(width / (kFontWidth * scale), 2));
+  if (text.size() > most) text = text.substr(0, most - 2) + "..";
+  draw_text(picture, x, y, scale, text);
+}
+
 struct Row {
   std::string title;
   std::vector<int> sites;
@@ -234,13 +242,13 @@ Picture draw_grid(const Dataset& dataset, const ImageSource& images,
   std::vector<uint8_t> planes;
   for (const MontageRow& row : rows) {
     if (!row.title.empty()) {
-      draw_text(picture, kGap, top, scale, row.title);
+      draw_fitted(picture, kGap, top, scale, picture.width - 2 * kGap, row.title);
       top += text_height;
     }
     for (size_t k = 0; k < row.tiles.size(); ++k) {
       const MontageTile& t = row.tiles[k];
       const int left = kGap + static_cast<int>(k) * (tile + kGap);
-      draw_text(picture, left, top, scale, t.caption);
+      draw_fitted(picture, left, top, scale, tile, t.caption);
       if (t.site < 0) continue;
       if (t.site != shown) planes = read(t.site);
       shown = t.site;

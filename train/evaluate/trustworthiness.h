@@ -6,7 +6,7 @@
 // features, from 1. 1: every neighbour in the layout is one of the k nearest in the features; 0.5:
 // about what a random layout has. Euclidean both times. Of rows at equal distance the lower index
 // ranks first.
-// Work: rows^2 width multiplications in f64, some 15 s of a core for 10,000 x 384.
+// Work: rows^2 width multiplications in f64, some 40 s of a core for 10,000 x 384.
 // Source: Venna and Kaski 2001; scikit-learn, sklearn.manifold.trustworthiness.
 #pragma once
 

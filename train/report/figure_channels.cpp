@@ -179,8 +179,7 @@ Figure channel_subsets_figure(const ChannelAccuracies& method) {
   const double width = left + column * static_cast<double>(subsets.size()) + 8;
   Drawing drawing(width, kPlotHeight + kRow * static_cast<double>(channels) + 50, figure.title,
                   figure.caption);
-  Plot plot{left, draw_title(drawing, fmt::format("{} ({})", figure.title, method.title)),
-            width - 8, kPlotHeight + 24};
+  Plot plot{left, draw_title(drawing, method.title), width - 8, kPlotHeight + 24};
   const Axis axis{.label = "accuracy (%)"};
   Scale y(axis, extent.low, extent.high, 5);
   y.place(plot.bottom, plot.top);

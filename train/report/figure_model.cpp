@@ -13,6 +13,7 @@ namespace mono::report {
 namespace {
 
 constexpr int kImages = 2;  // batch norm needs more than one
+constexpr double kLeft = 2;
 
 // Operations that leave one extent of space: a box of the diagram.
 struct Stage {
@@ -28,7 +29,12 @@ struct Stage {
       operations.emplace_back(name, 1);
     else
       ++found->second;
-    shape = step.outputs.front();
+    if (!above(step.outputs.front())) shape = step.outputs.front();
+  }
+  // Whether a map is larger than what leaves the stage: ResNet's shortcut, which halves it, runs
+  // before the other convolutions of its block.
+  bool above(const Shape& map) const {
+    return map.rank() == 4 && shape.rank() == 4 && map[1] > shape[1];
   }
   std::vector<std::string> lines() const {
     std::vector<std::string> text;
@@ -118,7 +124,8 @@ Built build(const std::string& name, const ModelOptions& model_options,
                                : i > head          ? built.batch_head
                                : shape.rank() >= 3 ? built.space
                                                    : built.vector;
-    const bool joins = !list.empty() && (shape.rank() >= 3 ? same_space(list.back().shape, shape)
+    const bool joins = !list.empty() && (shape.rank() >= 3 ? same_space(list.back().shape, shape) ||
+                                                                 list.back().above(shape)
                                                            : step.op != "linear");
     if (!joins) list.emplace_back();
     list.back().add(step);
@@ -180,8 +187,8 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
   for (const Stage& stage : built.space) most_lines = std::max(most_lines, stage.operations.size());
   const double kMap = 96, kTop = 44, kBox = 74;
   const double columns = static_cast<double>(built.space.size() + 1);
-  const double width = std::max(150.0 * columns, 760.0);
-  const double cell = width / columns;
+  const double width = std::max(150.0 * columns, 760.0) + 24;
+  const double cell = (width - 24) / columns;
   const double second_row = kTop + kMap + 40 + 15 * static_cast<double>(most_lines) + 50;
   const double height = second_row + 2 * kBox + 26;
   Drawing drawing(width, height, fmt::format("The model {}", model),
@@ -222,17 +229,17 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
 
   // Vectors, then the two heads.
   const double boxes = static_cast<double>(built.vector.size()) + 1;
-  const double step = width / boxes, box_width = std::min(step - 34, 190.0);
+  const double step = (width - 8) / boxes, box_width = std::min(step - 34, 190.0);
   const double row = second_row + kBox / 2 + 6;
   const double turn = second_row - 26;
   drawing.path(fmt::format("M{} {}H{}V{}H{}V{}", coordinate(right + 4), coordinate(middle),
-                           coordinate(width - 6), coordinate(turn), coordinate(box_width / 2),
-                           coordinate(row - 10)),
+                           coordinate(width - 6), coordinate(turn),
+                           coordinate(kLeft + box_width / 2), coordinate(row - 10)),
                "ln th s7");
-  arrow(drawing, box_width / 2, row - 12, box_width / 2, row - 2);
+  arrow(drawing, kLeft + box_width / 2, row - 12, kLeft + box_width / 2, row - 2);
   double from = 0;
   for (size_t i = 0; i < built.vector.size(); ++i) {
-    const double x = step * static_cast<double>(i);
+    const double x = kLeft + step * static_cast<double>(i);
     const bool embedding = i + 1 == built.vector.size();
     text_box(drawing, x, row, box_width, kBox,
              with_shape(built.vector[i], embedding ? ": the embedding" : ""),
@@ -240,7 +247,7 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
     if (i > 0) arrow(drawing, from + 4, row + kBox / 2, x - 4, row + kBox / 2);
     from = x + box_width;
   }
-  const double x = step * static_cast<double>(built.vector.size());
+  const double x = kLeft + step * static_cast<double>(built.vector.size());
   const bool branches = !built.batch_head.empty();
   const double upper = branches ? row - kBox / 2 - 6 : row, lower = row + kBox / 2 + 6;
   arrow(drawing, from + 4, row + kBox / 2, x - 4, upper + kBox / 2);

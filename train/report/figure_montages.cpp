@@ -73,7 +73,7 @@ const Site& site_at(const Dataset& dataset, int index) {
 }
 
 std::string named(const Treatment& treatment) {
-  return treatment.name + (treatment.control ? " (control)" : "");
+  return treatment.name + (treatment.control ? ", control" : "");
 }
 
 // The cell type whose complete sites come from the most experiments; of equal ones the first.
@@ -175,8 +175,8 @@ Figure treatments_by_experiment_figure(const std::string& name, const Dataset& d
   Figure figure = picture_figure(name, "The same treatments in several experiments", dataset,
                                  images, rows, options);
   std::string lacking;
-  const std::string what = shown_of(chosen.size(), treatments, "treatments", lacking),
-                    where = shown_of(places.size(), experiments, "experiments", lacking);
+  const std::string what = shown_of(chosen.size(), treatments, "treatment", lacking),
+                    where = shown_of(places.size(), experiments, "experiment", lacking);
   figure.caption = fmt::format("{} ({}) of {} cells in {} ({}).{}{}", what,
                                treatments_are_columns ? "columns" : "rows", cell_type, where,
                                treatments_are_columns ? "rows" : "columns", lacking,
@@ -186,7 +186,10 @@ Figure treatments_by_experiment_figure(const std::string& name, const Dataset& d
 
 Figure channels_figure(const Dataset& dataset, const ImageSource& images,
                        const MontageFigureOptions& options) {
-  const std::string cell_type = broadest_cell_type(dataset);
+  // The paper's, where there is a whole image of it.
+  std::string cell_type = broadest_cell_type(dataset);
+  for (int i = 0; i < static_cast<int>(dataset.sites.size()); ++i)
+    if (dataset.complete(i) && site_at(dataset, i).cell_type == "HUVEC") cell_type = "HUVEC";
   const std::vector<Treatment> treatments = treatments_of(
       dataset, options, [&](const Site& site) { return site.cell_type == cell_type; },
       [](const Site& site) { return site.experiment; });
@@ -244,7 +247,7 @@ Figure cell_types_figure(const Dataset& dataset, const ImageSource& images,
                             dataset.experiments[static_cast<size_t>(site.experiment)], site.plate);
     rows.push_back(std::move(row));
   }
-  const std::string what = shown_of(together, kOnOnePlate, "treatments", lacking);
+  const std::string what = shown_of(together, kOnOnePlate, "treatment", lacking);
 
   const std::vector<Treatment> everywhere = treatments_of(
       dataset, options, [](const Site&) { return true; },
@@ -257,7 +260,7 @@ Figure cell_types_figure(const Dataset& dataset, const ImageSource& images,
       row.tiles.push_back(
           {drawn(sites, options.seed), -1, dataset.cell_types[static_cast<size_t>(type)]});
   }
-  const std::string types = shown_of(row.tiles.size(), kCellTypes, "cell types", lacking);
+  const std::string types = shown_of(row.tiles.size(), kCellTypes, "cell type", lacking);
   rows.push_back(std::move(row));
   Figure figure =
       picture_figure("rxrx1_fig4", "Treatments and cell types", dataset, images, rows, options);

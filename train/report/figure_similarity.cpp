@@ -164,8 +164,7 @@ std::vector<Panel> panels_of(const EmbeddedImages& method, const SimilarityFigur
   std::vector<Panel> panels;
   for (const bool within : {true, false}) {
     Panel panel;
-    panel.title =
-        method.title + (within ? ", within an experiment" : ", across experiments of a cell type");
+    panel.title = method.title + (within ? ", within experiments" : ", across experiments");
     const PairSet same(kinds, within, true), different(kinds, within, false);
     if (same.count() == 0 || different.count() == 0) {
       absent.push_back(panel.title);

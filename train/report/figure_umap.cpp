@@ -16,7 +16,7 @@ namespace mono::report {
 namespace {
 
 constexpr int kNeighbours = 14;
-constexpr int kMostForTrustworthiness = 5000;      // its work grows with the square
+constexpr int kMostForTrustworthiness = 3000;      // its work grows with the square
 constexpr double kInsetShare = 0.22;               // of the picture's extent
 constexpr int kInsetSteps = 24;                    // places tried in each direction
 constexpr int kLeastOfATreatment = 2;              // images in the inset that make it count

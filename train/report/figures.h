@@ -42,7 +42,7 @@ struct Figure {
 // `folder`, which must exist. Returns what was written. Error: storage.
 std::vector<std::filesystem::path> write_figure(const Figure& figure,
                                                 const std::filesystem::path& folder);
-// A subsection of the page.
+// A subsection of the page, which must have a section.
 void show(Page& page, const Figure& figure);
 
 // ---- embeddings
@@ -59,7 +59,7 @@ struct UmapFigureOptions {
 // RxRx1, Figure 6 (of_widest_cell_type() of each run); CDCL, Figures 1 and 2 with z_norm and inset.
 // A panel for each method: UMAP of its embeddings, coloured by experiment. The numbers: of how many
 // of the 14 nearest points in the picture experiment and treatment are the point's own, beside what
-// chance would give, and (up to 5,000 images) the picture's trustworthiness.
+// chance would give, and (up to 3,000 images) the picture's trustworthiness.
 Figure umap_figure(std::span<const EmbeddedImages> methods, const UmapFigureOptions& options = {});
 
 struct SimilarityFigureOptions {
