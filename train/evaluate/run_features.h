@@ -4,6 +4,9 @@
 //   RUN/evaluation/features/metadata.csv     as `embed` writes it; `evaluate --embeddings` reads it
 //   RUN/evaluation/features/features.json    what they were made from: checkpoint, screen, parts
 //
+// Of the columns of metadata.csv, Metadata_Domain is what data.domain_key says, Metadata_Class the
+// run's class and Metadata_Predicted its classifier's answer, both as numbers.
+//
 // Every evaluation and figure of features starts here. What is there is used as it is, without the
 // screen, as long as it is of the same checkpoint (by its hash), screen, statistics and parts.
 #pragma once

@@ -239,11 +239,13 @@ TEST_F(ViewsOfExperiments, WhatCannotBeComputedIsListed) {
 TEST_F(ViewsOfExperiments, GroupsOnTheSameParts) {
   test::TempDir folder;
   std::vector<std::string> sets = test::tiny_sets();
-  sets.insert(sets.end(), {"train.epochs=2", "validation.every_epochs=1", "validation.k=5"});
+  sets.insert(sets.end(), {"data.fold=1", "data.validation_experiments=0", "train.epochs=2",
+                           "validation.every_epochs=1", "validation.k=5"});
   ASSERT_EQ(train("smoke/cdcl/adabn-supervised", screen_->path(), folder / "run", sets), 0);
   EXPECT_TRUE(fs::exists(folder / "run" / "validation.jsonl"));
   EXPECT_THAT(evaluated(folder / "run"),
-              AllOf(HasSubstr("experiment statistics"), HasSubstr("16 test images, a bank of 32")));
+              AllOf(HasSubstr("experiment statistics"),
+                    HasSubstr("16 test images, a bank of 32, 4 classes, fold 1")));
   const JsonView views = views_json(folder / "run");
   const JsonView accuracy =
       read_json_file((folder / "run" / "evaluation" / "separated-experiment.json").string());
