@@ -54,7 +54,8 @@ ReproduceOptions with_screens(ReproduceOptions options) {
   }
   if (options.data.empty() && cdcl) {
     SynthOptions screen;
-    screen.experiments = 18;
+    screen.experiments = 27;
+    screen.wells = 16;
     screen.cell_types = 1;
     screen.batch_effect = 1.5;
     options.data = rehearsal_screen(options.out, "huvec", screen);
