@@ -4,6 +4,8 @@
     python3 tools/bench_peer.py [--device cpu|cuda] [--python PYTHON] [--pairs 7] [--out FILE]
     python3 tools/bench_peer.py --device cuda --cases 0 --modes bf16_cl --pairs 1      # the first case only
 
+    python3 tools/bench_peer.py --step cdcl --pairs 3                              # whole CDCL steps of DeiT-S
+
 PYTHON needs PyTorch and torchvision, and timm for DeiT. The best of PyTorch's modes of the same precision is the opponent; a mode that
 fails is named and left out. Clocks drift: what counts is the median of the ratios of the pairs. Prints a table in
 Markdown; on a GPU our steps run as a recorded graph where that works (--graph auto).
@@ -32,6 +34,11 @@ CASES = {  # model, image size, batch, precision, PyTorch's modes
         ("resnet50", 224, 256, "bf16", ["bf16_cl", "compile_bf16_cl"]),
         ("densenet161", 224, 8, "bf16", ["bf16_cl", "graphs_bf16_cl"]),
     ],
+}
+# Whole steps of CDCL: `bench --step cdcl` beside bench_torch_cdcl.py, `batch` pairs of eight views.
+CDCL_CASES = {
+    "cpu": [("deit_small", 224, 8, "f32", ["fp32"]), ("deit_small", 224, 8, "bf16", ["bf16"])],
+    "cuda": [("deit_small", 224, 64, "bf16", ["bf16"]), ("deit_small", 224, 64, "f32", ["fp32"])],
 }
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -62,7 +69,10 @@ def main():
     p.add_argument("--program")
     p.add_argument("--device", choices=CASES, default="cpu")
     p.add_argument("--python", default="python3")
-    p.add_argument("--peer", default=os.path.join(HERE, "bench_torch.py"))
+    p.add_argument("--step", choices=["supervised", "cdcl"], default="supervised")
+    p.add_argument("--peer", help="default: bench_torch.py, or for --step cdcl bench_torch_cdcl.py")
+    p.add_argument("--size", type=int, help="pixels a side, instead of the cases' own")
+    p.add_argument("--batch", type=int, help="likewise; for --step cdcl in pairs")
     p.add_argument("--pairs", type=int, default=7)
     p.add_argument("--steps", type=int, default=5)
     p.add_argument("--cases", help="numbers of the cases in their order, e.g. 0,1")
@@ -73,24 +83,30 @@ def main():
     p.add_argument("--out")
     a = p.parse_args()
     program = a.program or default_program()
+    cdcl = a.step == "cdcl"
+    script = a.peer or os.path.join(HERE, "bench_torch_cdcl.py" if cdcl else "bench_torch.py")
+    cases = (CDCL_CASES if cdcl else CASES)[a.device]
 
     def peer(model, size, batch, mode):
-        return run([a.python, a.peer, "--model", model, "--image-size", str(size), "--batch", str(batch), "--mode", mode,
+        how = ["--precision", {"fp32": "f32"}.get(mode, mode)] if cdcl else ["--mode", mode]
+        return run([a.python, script, "--model", model, "--image-size", str(size), "--batch", str(batch), *how,
                     "--device", a.device, "--steps", str(a.steps)], a.timeout)
 
     def ours(model, size, batch, precision, graph):
         return run([program, "bench", "--model", model, "--image-size", str(size), "--batch", str(batch), "--precision",
-                    precision, "--device", a.device, "--steps", str(a.steps), "--json"] + ["--graph"] * graph, a.timeout)
+                    precision, "--device", a.device, "--steps", str(a.steps), "--step", a.step, "--json"]
+                   + ["--graph"] * graph, a.timeout)
 
     rows, failures = [], 0
-    chosen = range(len(CASES[a.device])) if a.cases is None else [int(n) for n in a.cases.split(",")]
+    chosen = range(len(cases)) if a.cases is None else [int(n) for n in a.cases.split(",")]
     print("| model | precision | ours s | PyTorch s (mode) | times as fast (median of pairs, range) | memory ours / PyTorch MB |")
     print("|---|---|---|---|---|---|")
     for number in chosen:
-        model, size, batch, precision, modes = CASES[a.device][number]
+        model, size, batch, precision, modes = cases[number]
+        size, batch = a.size or size, a.batch or batch
         if a.only and model not in a.only.split(","):
             continue
-        row = {"model": model, "image_size": size, "batch": batch, "precision": precision, "device": a.device,
+        row = {"model": model, "step": a.step, "image_size": size, "batch": batch, "precision": precision, "device": a.device,
                "pairs": a.pairs, "modes": {}}
         for mode in modes:
             if a.modes and mode not in a.modes.split(","):
@@ -115,7 +131,7 @@ def main():
             rows.append({**row, "failed": str(error)})
             save(a.out, rows)
             continue
-        name = f"{model} {size}² batch {batch}"
+        name = f"{model}{' CDCL' * cdcl} {size}² batch {batch}"
         row.update({"graph": graph, "ours_s": first["median_s"], "ours_mb": first["peak_mb"],
                     "saved_mb_per_image": first.get("saved_mb_per_image"), "loss": first["loss"],
                     "cpu": first["cpu"], "isa": first["isa"], "threads": first["threads"],

@@ -11,6 +11,7 @@ it), moving average by foreach, centres. Views are random and stay the same. Pri
 import argparse
 import json
 import math
+import os
 import resource
 import time
 
@@ -62,7 +63,8 @@ def main():
     parser.add_argument("--channels", type=int, default=6)
     parser.add_argument("--precision", default="f32", choices=["f32", "bf16"])
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--threads", type=int,
+                        default=int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
     parser.add_argument("--warm-up", type=int, default=2)
     parser.add_argument("--steps", type=int, default=5)
     a = parser.parse_args()

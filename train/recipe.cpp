@@ -11,6 +11,7 @@
 #include "models/durable_file.h"
 #include "train/embedded_recipes.h"
 #include "train/hash.h"
+#include "train/idle_keys.h"
 #include "train/recipe_keys.h"
 #include "train/toml.h"
 
@@ -210,10 +211,22 @@ bool is_path(std::string_view name) {
   return name.ends_with(".toml");
 }
 
+// Every key's value, as recipe_text() spells it.
+std::map<std::string, std::string> texts_of(const Recipe& recipe) {
+  std::map<std::string, std::string> texts;
+  each_key(recipe, [&](const char* key, const auto& value, const KeyRule&) {
+    texts[key] = text_of(value);
+  });
+  return texts;
+}
+
+constexpr std::string_view kSetPlace = "--set '";  // begins the place of what was set
+
 class Loader {
  public:
   // Merges the document, after the one that it extends.
   void add(const std::string& text, const std::string& file) {
+    if (own_file_.empty()) own_file_ = file;
     const std::vector<TomlItem> items = parse_toml(text, file);
     for (const TomlItem& item : items) {
       check_known(item);
@@ -242,7 +255,7 @@ class Loader {
   }
 
   void add_set(const std::string& set) {
-    const std::string place = "--set '" + set + "'";
+    const std::string place = std::string(kSetPlace) + set + "'";
     const size_t equals = set.find('=');
     if (equals == set.npos || equals == 0)
       fail(ErrorKind::usage, "{}:1:1: KEY=VALUE is expected, such as --set optim.lr=0.05", place);
@@ -259,7 +272,26 @@ class Loader {
     }
   }
 
-  Recipe recipe(const std::string& name) const {
+  // The recipe, checked. `files`: without the sets; null: keys that do nothing are taken as they
+  // are.
+  Recipe recipe(const std::string& name, const Loader* files) const {
+    Recipe out = values(name);
+    if (files)
+      if (const TomlItem* item = idle_key(out, files->values("")))
+        refuse(item->place, "{} does nothing {}", item->key, *why_idle(out, item->key));
+    check_together(out);
+    return out;
+  }
+
+  // Whether one of these keys is given and does something.
+  bool any_of_them_works(const Loader& keys) const {
+    const Recipe recipe = values("");
+    return std::ranges::any_of(keys.items_,
+                               [&](const auto& entry) { return !why_idle(recipe, entry.first); });
+  }
+
+ private:
+  Recipe values(const std::string& name) const {
     Recipe out;
     out.name = name;
     each_key(out, [&](const char* key, auto& value, const KeyRule& rule) {
@@ -276,11 +308,34 @@ class Loader {
           refuse(item.value.place, "format_version {} is not known; this program reads 1", version);
       }
     }
-    check_together(out);
     return out;
   }
 
- private:
+  // The first key that a set gives, or a file of the user's, and that does nothing. A base may
+  // serve several methods, and a set may switch off what the file is about: of files, only the one
+  // asked for is looked at, and there values other than the default that do nothing without the
+  // sets either; but not where it lists every key, as a run's recipe.toml does.
+  const TomlItem* idle_key(const Recipe& recipe, const Recipe& without_sets) const {
+    const std::map<std::string, std::string> texts = texts_of(recipe), defaults = texts_of({});
+    const auto is_own = [&](const TomlItem& item) {
+      return (chain_.empty() || is_path(chain_.front())) && item.place.file == own_file_;
+    };
+    const bool resolved = std::ranges::all_of(texts, [&](const auto& entry) {
+      const auto found = items_.find(entry.first);
+      return found != items_.end() && (is_set(found->second) || is_own(found->second));
+    });
+    for (const auto& [key, text] : texts) {
+      const auto found = items_.find(key);
+      if (found == items_.end() || says_off(key, text) || !why_idle(recipe, key)) continue;
+      const TomlItem& item = found->second;
+      if (is_set(item) ||
+          (is_own(item) && !resolved && text != defaults.at(key) && why_idle(without_sets, key)))
+        return &item;
+    }
+    return nullptr;
+  }
+  static bool is_set(const TomlItem& item) { return item.place.file.starts_with(kSetPlace); }
+
   void merge(const TomlItem& item) {
     if (!std::holds_alternative<TomlTable>(item.value.value) && item.key != "extends")
       items_.insert_or_assign(item.key, item);
@@ -370,6 +425,12 @@ class Loader {
     if (r.data.split != SplitBy::separated &&
         (r.data.fold > 0 || r.data.validation_experiments > 0))
       refuse(place_of("data.split"), "whole experiments are held out: data.split = \"separated\"");
+    if (r.data.target == Target::experiment && r.validation.every_epochs > 0 &&
+        (r.data.fold > 0 || r.data.validation_experiments > 0))
+      refuse(
+          place_of("data.target"),
+          "data.target = \"experiment\": validation experiments are absent from training, so that "
+          "no neighbour of theirs could be right; set validation.every_epochs = 0");
     if (r.model.backbone == "intensity_histogram" && r.train.epochs > 0)
       refuse(place_of("train.epochs"),
              "intensity_histogram has nothing to train; set train.epochs = 0");
@@ -412,24 +473,59 @@ class Loader {
   }
 
   std::vector<std::string> chain_;  // the recipe asked for, and what it extends, in order
+  std::string own_file_;            // of the recipe asked for, in places
   std::map<std::string, TomlItem> items_;
 };
 
 }  // namespace
 
 Recipe load_recipe(const std::string& name, const std::vector<std::string>& sets) {
-  Loader loader;
-  loader.add_named(name, nullptr);
+  Loader files;
+  files.add_named(name, nullptr);
+  Loader loader = files;
   for (const std::string& set : sets) loader.add_set(set);
-  return loader.recipe(name);
+  return loader.recipe(name, &files);
+}
+
+Recipe load_accepted_recipe(const std::string& file) {
+  Loader loader;
+  loader.add_named(file, nullptr);
+  return loader.recipe(file, nullptr);
 }
 
 Recipe parse_recipe(const std::string& text, const std::string& file,
                     const std::vector<std::string>& sets) {
-  Loader loader;
-  loader.add(text, file);
+  Loader files;
+  files.add(text, file);
+  Loader loader = files;
   for (const std::string& set : sets) loader.add_set(set);
-  return loader.recipe(file);
+  return loader.recipe(file, &files);
+}
+
+std::vector<std::string> sets_that_apply(const std::string& name,
+                                         const std::vector<std::string>& sets) {
+  Loader loader;
+  loader.add_named(name, nullptr);
+  for (const std::string& set : sets) loader.add_set(set);
+  std::vector<std::string> out;
+  for (const std::string& set : sets) {
+    Loader keys;
+    keys.add_set(set);
+    if (loader.any_of_them_works(keys)) out.push_back(set);
+  }
+  return out;
+}
+
+void check_sets_apply(const std::vector<std::string>& names, const std::vector<std::string>& sets) {
+  std::vector<std::string> used;
+  for (const std::string& name : names)
+    for (const std::string& set : sets_that_apply(name, sets)) used.push_back(set);
+  for (const std::string& set : sets)
+    if (!contains(used, set)) {
+      std::vector<std::string> first = sets_that_apply(names.front(), sets);
+      first.push_back(set);
+      load_recipe(names.front(), first);  // says why
+    }
 }
 
 std::string recipe_text(const Recipe& recipe) {

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "kernels/base/error.h"
+#include "train/idle_keys.h"
 #include "train/json.h"
 #include "train/recipe.h"
 #include "train/version.h"
@@ -75,7 +76,7 @@ void RunDirectory::start(const Recipe& recipe, RunInfo info) const {
 
 Recipe read_run_recipe(const fs::path& run) {
   check_is_run(run);
-  return load_recipe((run / "recipe.toml").string());
+  return load_accepted_recipe((run / "recipe.toml").string());
 }
 
 RunInfo read_run_info(const fs::path& run) {

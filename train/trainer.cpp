@@ -75,6 +75,10 @@ class Trainer {
   void write_rows();
   void close_epoch(int64_t done);
   int end_early(int64_t done);
+  bool has_batch_head() const {
+    return recipe_.batch.form == BatchForm::groups &&
+           recipe_.batch_head.mode != BatchHeadMode::none;
+  }
   double images_per_step() const { return static_cast<double>(step_->images()); }
 
   const RunSetup& setup_;
@@ -229,7 +233,7 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   row["loss"] = figures.loss;
   row["target_loss"] = figures.target_loss;
   row["accuracy"] = figures.accuracy;
-  if (recipe_.batch_head.mode != BatchHeadMode::none) {
+  if (has_batch_head()) {
     row["batch_loss"] = figures.batch_loss;
     row["batch_accuracy"] = figures.batch_accuracy;
   }
@@ -278,7 +282,7 @@ void Trainer::close_epoch(int64_t done) {
   progress_.clear();
   const double steps = static_cast<double>(epoch_.steps);
   std::string batch;
-  if (recipe_.batch_head.mode != BatchHeadMode::none)
+  if (has_batch_head())
     batch = fmt::format(", batch accuracy {:.1f} %", 100 * epoch_.sum.batch_accuracy / steps);
   fmt::print(
       "epoch {}/{}: loss {:.4f}, accuracy {:.1f} %{}, {:.1f} images/s, data wait {:.1f} %, weights "
@@ -297,6 +301,25 @@ int Trainer::end_early(int64_t done) {
              signal_name(signals_.caught()), done, step_->total_steps());
   return static_cast<int>(ErrorKind::interrupted);
 }
+
+// A run that is refused before it begins leaves no folder behind, unless one was there.
+class NewFolder {
+ public:
+  explicit NewFolder(std::filesystem::path path)
+      : path_(std::move(path)), created_(!std::filesystem::exists(path_)) {}
+  ~NewFolder() {
+    if (!created_) return;
+    std::error_code kept;  // what is not empty
+    std::filesystem::remove(path_ / "ckpt", kept);
+    std::filesystem::remove(path_, kept);
+  }
+  NewFolder(const NewFolder&) = delete;
+  NewFolder& operator=(const NewFolder&) = delete;
+
+ private:
+  const std::filesystem::path path_;
+  const bool created_;
+};
 
 // What the run does without: on stderr, and by site in RUN/left_out.csv.
 void list_left_out(const RunSetup& setup, const RunDirectory& run) {
@@ -323,6 +346,7 @@ int run_train(const TrainOptions& options) {
   const Device device = choose_device(options.compute.device, options.compute.threads);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
+  const NewFolder folder(options.out);
   const RunDirectory run(options.out);
   if (run.has_run()) {
     if (!options.resume)

@@ -29,6 +29,9 @@ class ViewsStep : public TrainStep {
   const Model& evaluated() const override { return model_; }
   // The step on a batch from elsewhere: what run() does with the loader's.
   StepFigures run_on(int64_t step, const ViewBatch& batch);
+  // Of the last step's loss, before clipping: a flat array of the model's arena, which the next
+  // step overwrites.
+  const Tensor& gradient() const { return gradient_; }
   double waited() const override { return loader_->waited(); }
   int64_t total_steps() const override { return learning_rate_.total_steps; }
   int64_t epoch_steps() const override { return epoch_steps_; }

@@ -11,6 +11,7 @@
 
 #include "kernels/base/gpu.h"
 #include "tests/paths.h"
+#include "tests/train/tiny_screen.h"
 #include "train/recipe.h"
 #include "train/run_directory.h"
 
@@ -180,6 +181,55 @@ TEST_F(CommandLine, TheDryRunNeedsTheTableOnly) {
   // Training and test images, steps an epoch (768 / 512), steps a run of 100 epochs.
   EXPECT_THAT(outcome.out, ContainsRegex("separated +baseline +768 +384 +1 +100 +2 +75.1"));
   EXPECT_THAT(outcome.out, HasSubstr("16 runs"));
+}
+
+// What is wrong with a run of views is said before it begins, and leaves no folder behind.
+TEST_F(CommandLine, RunsThatCannotTrainAreRefusedAndLeaveNoFolder) {
+  const fs::path screen = folder_ / "screen", out = folder_ / "run";
+  test::write_tiny_screen(screen);
+  const auto refused = [&](const std::vector<std::string>& sets, int code,
+                           const std::string& message) {
+    std::vector<std::string> words = {
+        "train", "--recipe", "smoke/cdcl/table1/cdcl", "--data", screen, "--out", out};
+    for (const char* set :
+         {"views.size=16", "views.local_size=8", "model.patch=4", "batch.anchors=6"})
+      words.insert(words.end(), {"--set", set});
+    for (const std::string& set : sets) words.insert(words.end(), {"--set", set});
+    expect(words, code, message);
+    EXPECT_FALSE(fs::exists(out)) << message;
+  };
+  refused({"batch.anchors=1"}, 2, "batch.anchors: 1 is out of range, 2 to ");
+  refused({"batch.anchors=500"}, 2, "500");
+  refused({"data.train_experiments=2"}, 3, "have no partner: their label is in one domain only");
+  refused({"data.target=experiment"}, 2, "validation experiments are absent from training");
+  refused({"data.validation_experiments=3"}, 2, "only 3 experiments are there to train on");
+  refused({"data.experiments=['HUVEC-09']"}, 2, "HUVEC-09");
+  refused({"data.fold=9"}, 2, "data.fold");
+  refused({"views.size=64"}, 2, "views.size = 64 is larger than the images of 20 pixels");
+  refused({"optim.momentum=0.5"}, 2,
+          "--set 'optim.momentum=0.5':1:7: optim.momentum does nothing with optim.kind");
+  refused({"model.pretrained=true"}, 2, "--weights FILE");
+  std::ofstream(folder_ / "labels.csv") << "treatment,label\nno such treatment,a\n";
+  refused({"data.labels=" + (folder_ / "labels.csv").string()}, 3,
+          "labels.csv:2: treatment 'no such treatment' is not one of");
+  // A plate without controls: of training, validation or test.
+  for (const char* experiment : {"HUVEC-01", "HUVEC-03", "HUVEC-04"}) {
+    const fs::path plate = screen / "images" / experiment / "Plate2";
+    for (int site = 1; site <= 2; ++site)
+      for (int channel = 1; channel <= 6; ++channel)
+        fs::rename(plate / fmt::format("B05_s{}_w{}.png", site, channel),
+                   folder_ / fmt::format("{}{}.png", site, channel));
+    refused({}, 3, experiment);
+    for (int site = 1; site <= 2; ++site)
+      for (int channel = 1; channel <= 6; ++channel)
+        fs::rename(folder_ / fmt::format("{}{}.png", site, channel),
+                   plate / fmt::format("B05_s{}_w{}.png", site, channel));
+  }
+  // A folder that was there stays.
+  fs::create_directories(out);
+  expect({"train", "--recipe", "smoke/cdcl/table1/cdcl", "--data", screen, "--out", out}, 2,
+         "views.size = 48 is larger");
+  EXPECT_TRUE(fs::is_empty(out));
 }
 
 TEST_F(CommandLine, ARunCannotBeResumedWithAnotherRecipe) {

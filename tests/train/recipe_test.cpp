@@ -10,6 +10,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/suggest.h"
+#include "train/idle_keys.h"
 
 namespace mono {
 namespace {
@@ -274,12 +275,122 @@ TEST_F(RecipeFiles, RefusesUnknownNamesAndAbsentFiles) {
   }
 }
 
-TEST(ViewsRecipes, RefuseKeysThatWouldDoNothing) {
+// ---- keys that do nothing ---------------------------------------------------------------------
+
+void expect_idle(const std::string& recipe, const std::string& set, const std::string& message) {
+  try {
+    load_recipe(recipe, {set});
+    ADD_FAILURE() << recipe << " " << set;
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::usage);
+    EXPECT_THAT(error.what(), StartsWith("--set '" + set + "':1:")) << recipe;
+    EXPECT_THAT(error.what(), HasSubstr(message)) << recipe;
+  }
+}
+
+TEST(IdleKeys, AreRefusedWhereASetGivesThem) {
+  const std::string cdcl = "cdcl/table1/cdcl", dino = "cdcl/table1/ssl-dino",
+                    byol = "cdcl/table1/ssl-byol", supervised = "cdcl/table1/supervised",
+                    rxrx1 = "rxrx1/table1/baseline";
+  expect_idle(cdcl, "augment.mixing=mixup",
+              "augment.mixing does nothing with batch.form = \"views");
+  expect_idle(cdcl, "augment.dihedral=false", "flips are views.dihedral; leave it out");
+  expect_idle(cdcl, "batch_head.mode=reversed", "there is no batch head");
+  expect_idle(cdcl, "batch_head.weight=2", "there is no batch head");
+  expect_idle(cdcl, "batch.groups=4", "a step has batch.anchors images");
+  expect_idle(cdcl, "batch.group_size=64", "a step has batch.anchors images");  // the default
+  expect_idle(cdcl, "domain.adabn=true", "AdaBN needs groups");
+  expect_idle(cdcl, "data.crop=128", "set views.size");
+  expect_idle(cdcl, "model.neck=64", "there is no neck");
+  expect_idle(cdcl, "model.depth=6", "only \"deit_smoke\" has a size");
+  expect_idle(cdcl, "bn.momentum=0.2", "there is no batch norm");
+  expect_idle(cdcl, "optim.momentum=0.9", "its averages are optim.beta1 and optim.beta2");
+  expect_idle(cdcl, "optim.nesterov=true", "its averages are");
+  expect_idle(cdcl, "optim.warmup_epochs=3", "beside optim.warmup_steps");
+  expect_idle(cdcl, "ssl.byol_hidden=64", "with method = \"dino\"");
+  expect_idle(cdcl, "data.train_experiments=4", "beside data.fold");
+  expect_idle(dino, "ssl.barlow_weight=0.5", "without both ssl.dino_loss and ssl.barlow_loss");
+  expect_idle(dino, "ssl.barlow_diagonal=0.5", "without ssl.barlow_loss");
+  expect_idle(dino, "data.pair_key=treatment-or-image", "without ssl.cross_batch");
+  expect_idle(byol, "ssl.outputs=64", "with method = \"byol\"");
+  expect_idle(byol, "views.local_size=64", "there are no local crops");
+  expect_idle(supervised, "ssl.outputs=64", "with method = \"supervised\"");
+  expect_idle(supervised, "ssl.multi_center=true", "with method = \"supervised\"");
+  expect_idle(supervised, "probe.lr=0.1", "with method = \"supervised\"");
+  expect_idle(rxrx1, "views.size=128", "with batch.form = \"groups\"");
+  expect_idle(rxrx1, "ssl.cross_batch=true", "with batch.form = \"groups\"");
+  expect_idle(rxrx1, "batch.anchors=8", "with batch.form = \"groups\"");
+  expect_idle(rxrx1, "optim.clip=3", "gradients are not clipped");
+  expect_idle(rxrx1, "optim.beta1=0.8", "its average is optim.momentum");
+  expect_idle(rxrx1, "optim.warmup_steps=100", "its warm-up is of optim.warmup_epochs");
+  expect_idle(rxrx1, "batch_head.lambda=0.5", "no gradient is reversed");
+  expect_idle(rxrx1, "model.growth=8", "only \"densenet_smoke\" has a size");
+  expect_idle(rxrx1, "model.drop_path=0.1", "it is of vision transformers");
+  expect_idle(rxrx1, "data.stratified_by=image", "without data.split = \"stratified\"");
+  expect_idle(rxrx1, "validation.every_epochs=2", "without images to validate on");
+  expect_idle("smoke/rxrx1/table1/baseline", "augment.alpha=0.5", "with augment.mixing = \"none\"");
+}
+
+TEST(IdleKeys, ThatSayOffAreTrue) {
+  const Recipe recipe = load_recipe(
+      "cdcl/table1/supervised",
+      {"augment.mixing=none", "batch_head.mode=none", "domain.adabn=false", "views.locals=0",
+       "probe.enabled=false", "ssl.cross_batch=false", "ssl.freeze_last_layer_epochs=0"});
+  EXPECT_EQ(recipe.views.locals, 0);
+}
+
+TEST(IdleKeys, AreRefusedInAFileWhereTheyAreNotTheDefault) {
+  const std::string views =
+      "method = 'dino'\n[model]\nbackbone = 'deit_small'\n[batch]\nform = "
+      "'views'\n[optim]\nkind = 'adamw'\n";
+  EXPECT_EQ(parse_recipe(views + "momentum = 0.9\n", "r.toml").method, Method::dino);
+  expect_refused(views + "momentum = 0.8\n",
+                 "r.toml:8:1: optim.momentum does nothing with optim.kind = \"adamw\"");
+  expect_refused(views + "[augment]\nmixing = 'mixup'\n",
+                 "r.toml:9:1: augment.mixing does nothing with batch.form = \"views\"");
+  expect_refused("[ssl]\nouputs = 9", "r.toml:2:1: unknown key 'ssl.ouputs'");
+}
+
+// What a base sets for other methods than the one at hand is no mistake of the recipe that extends
+// it; a run's recipe.toml lists what its bases set.
+TEST(IdleKeys, OfABaseAndOfARunAreNoMistakes) {
+  const Recipe recipe = load_recipe("smoke/cdcl/table1/ssl-dino");
+  EXPECT_EQ(recipe.ssl.barlow_diagonal, 0.77);
+  EXPECT_FALSE(recipe.ssl.barlow_loss);
+  const Recipe again = parse_recipe(recipe_text(recipe), "recipe.toml");
+  EXPECT_THAT(differing_keys(recipe, again), ElementsAre());
+  EXPECT_THROW(parse_recipe(recipe_text(recipe), "recipe.toml", {"ssl.barlow_diagonal=0.5"}),
+               Error);
+}
+
+TEST_F(RecipeFiles, ARunOfAnOlderProgramMayHaveIdleKeys) {
+  const std::string run = write("recipe.toml", "[optim]\nclip = 3.0\n");
+  EXPECT_THROW(load_recipe(run), Error);
+  EXPECT_EQ(load_accepted_recipe(run).optim.clip, 3.0);
+}
+
+TEST(IdleKeys, OfSeveralRecipesEachTakesItsOwn) {
+  const std::vector<std::string> names = {"cdcl/table1/supervised", "cdcl/table1/cdcl"};
+  const std::vector<std::string> sets = {"ssl.outputs=64", "optim.lr=1e-3", "views.local_size=64"};
+  EXPECT_THAT(sets_that_apply(names[0], sets), ElementsAre("optim.lr=1e-3"));
+  EXPECT_EQ(sets_that_apply(names[1], sets), sets);
+  check_sets_apply(names, sets);
+  try {
+    check_sets_apply(names, {"ssl.outputs=64", "optim.nesterov=true"});
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), StartsWith("--set 'optim.nesterov=true':1:"));
+  }
+}
+
+TEST(ViewsRecipes, RefuseContradictions) {
   for (const auto& [recipe, set, message] : std::vector<std::array<std::string, 3>>{
            {"ssl-dino", "ssl.only_cross_domain=true",
             "ssl.only_cross_domain needs ssl.cross_batch"},
            {"ssl-byol", "ssl.multi_center=true", "ssl.multi_center needs method"},
-           {"supervised", "ssl.multi_center=true", "no other method has a centre"}}) {
+           {"ssl-dino", "data.target=experiment",
+            "validation experiments are absent from training"},
+       }) {
     try {
       load_recipe("smoke/cdcl/table1/" + recipe, {set});
       ADD_FAILURE() << recipe << " " << set;

@@ -4,12 +4,17 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cmath>
+#include <sys/resource.h>
 
+#include <cmath>
+#include <csignal>
+
+#include "nn/functional/augmentation.h"
 #include "tests/kernels/gpu_test.h"
 #include "tests/models/formula.h"
 #include "tests/train/tiny_screen.h"
 #include "train/commands.h"
+#include "train/idle_keys.h"
 #include "train/train_checkpoint.h"
 
 namespace mono {
@@ -18,8 +23,10 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-// The tiny DeiT of tools/golden/cdcl_step.py on the tiny screen: 16 pixels, patches of 4.
-std::vector<std::string> tiny_sets(const std::vector<std::string>& more = {}) {
+// The tiny DeiT of tools/golden/cdcl_step.py on the tiny screen: 16 pixels, patches of 4. What does
+// nothing in the recipe is left out.
+std::vector<std::string> tiny_sets(const std::string& recipe,
+                                   const std::vector<std::string>& more = {}) {
   std::vector<std::string> sets = {"model.patch=4",
                                    "model.depth=2",
                                    "model.dim=32",
@@ -44,7 +51,7 @@ std::vector<std::string> tiny_sets(const std::vector<std::string>& more = {}) {
                                    "ssl.barlow_diagonal=0.05",
                                    "ssl.barlow_off_diagonal=0.95"};
   sets.insert(sets.end(), more.begin(), more.end());
-  return sets;
+  return sets_that_apply(recipe, sets);
 }
 
 class SelfSupervisedStepTest : public testing::Test {
@@ -58,15 +65,15 @@ class SelfSupervisedStepTest : public testing::Test {
   static std::unique_ptr<RunSetup> setup(const std::string& recipe,
                                          const std::vector<std::string>& more = {},
                                          Device device = Device::cpu) {
-    return set_up(load_recipe("smoke/cdcl/table1/" + recipe, tiny_sets(more)), screen_->path(), {},
-                  device);
+    const std::string name = "smoke/cdcl/table1/" + recipe;
+    return set_up(load_recipe(name, tiny_sets(name, more)), screen_->path(), {}, device);
   }
   static TrainOptions options(const fs::path& out, const std::string& recipe,
                               const std::vector<std::string>& more = {}) {
     TrainOptions options;
     options.recipe =
         (recipe.ends_with("-bl") ? "smoke/cdcl/table3/" : "smoke/cdcl/table1/") + recipe;
-    options.sets = tiny_sets(more);
+    options.sets = tiny_sets(options.recipe, more);
     options.data = screen_->path();
     options.out = out;
     options.compute.device = "cpu";
@@ -223,6 +230,79 @@ void run_golden(Device device, double tolerance, std::unique_ptr<RunSetup> setup
   }
 }
 
+// Every gradient of one step, before clipping, element by element: the largest difference, relative
+// to the gradient's largest element.
+struct GradientErrors {
+  double worst = 0;
+  std::string worst_name;
+  double norm = 0;  // of the whole gradient, as the step reports it, over PyTorch's; less 1
+};
+
+GradientErrors gradient_errors(Device device, DType dtype, std::unique_ptr<RunSetup> setup) {
+  GoldenRun run(std::move(setup));
+  ViewBatch batch = golden_batch(Device::cpu);
+  batch.global = images_on(batch.global, dtype, device);
+  batch.local = images_on(batch.local, dtype, device);
+  const StepFigures figures = run.step.run_on(0, batch);
+  TrainingState gradient;
+  gradient.add_array("", run.model->arena(), run.step.gradient());
+  const SafetensorsFile expected(std::string(MONO_SOURCE_DIR) +
+                                 "/tests/data/golden/cdcl_gradients.safetensors");
+  GradientErrors errors;
+  double squares = 0;
+  size_t compared = 0;
+  for (const NamedTensor& t : gradient.optimizer_tensors()) {
+    const std::vector<double> ours = test::as_doubles(t.values);
+    if (t.name.ends_with("weight_g")) {  // fixed at 1
+      EXPECT_THAT(ours, testing::Each(0.0)) << t.name;
+      continue;
+    }
+    const std::vector<float> theirs = expected.values<float>(t.name);
+    EXPECT_EQ(ours.size(), theirs.size()) << t.name;
+    double difference = 0, largest = 0;
+    for (size_t i = 0; i < theirs.size(); ++i) {
+      const double g = static_cast<double>(theirs[i]);
+      // A NaN must not get lost in a maximum.
+      difference = std::abs(ours[i] - g) <= difference ? difference : std::abs(ours[i] - g);
+      largest = std::max(largest, std::abs(g));
+      squares += g * g;
+    }
+    EXPECT_GT(largest, 0) << t.name;
+    if (!(difference / largest <= errors.worst)) {
+      errors.worst = difference / largest;
+      errors.worst_name = t.name;
+    }
+    ++compared;
+  }
+  EXPECT_EQ(compared, expected.entries().size());
+  errors.norm = figures.gradient_norm / std::sqrt(squares) - 1;
+  return errors;
+}
+
+TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchs) {
+  const GradientErrors f32 = gradient_errors(Device::cpu, DType::f32, setup("cdcl", golden_sets()));
+  EXPECT_LE(f32.worst, 1e-5) << f32.worst_name;
+  EXPECT_NEAR(f32.norm, 0, 1e-6);
+  std::vector<std::string> sets = golden_sets();
+  sets.push_back("train.precision=bf16");
+  const GradientErrors bf16 = gradient_errors(Device::cpu, DType::bf16, setup("cdcl", sets));
+  EXPECT_LE(bf16.worst, 0.5) << bf16.worst_name;
+  EXPECT_NEAR(bf16.norm, 0, 0.02);
+}
+
+TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchsOnTheGpu) {
+  std::string why;
+  if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
+  const GradientErrors f32 = gradient_errors(kGpu, DType::f32, setup("cdcl", golden_sets(), kGpu));
+  EXPECT_LE(f32.worst, 1e-5) << f32.worst_name;
+  EXPECT_NEAR(f32.norm, 0, 1e-6);
+  std::vector<std::string> sets = golden_sets();
+  sets.push_back("train.precision=bf16");
+  const GradientErrors bf16 = gradient_errors(kGpu, DType::bf16, setup("cdcl", sets, kGpu));
+  EXPECT_LE(bf16.worst, 0.5) << bf16.worst_name;
+  EXPECT_NEAR(bf16.norm, 0, 0.02);
+}
+
 TEST_F(SelfSupervisedStepTest, TwoStepsOfCdclEqualPyTorch) {
   run_golden(Device::cpu, 2e-5, setup("cdcl", golden_sets()));
 }
@@ -277,6 +357,116 @@ TEST_F(SelfSupervisedStepTest, ChoosesTheCheckpointByValidation) {
   EXPECT_EQ(json["step"].integer(), best);
   EXPECT_EQ(json["images"].integer(), 16);
   EXPECT_EQ(json["bank_images"].integer(), 32);
+}
+
+// Raises the limit on file sizes again: the next write has room.
+rlimit unlimited{};
+extern "C" void make_room(int) {
+  ::setrlimit(RLIMIT_FSIZE, &unlimited);
+}
+
+struct ValidationRow {
+  int64_t step;
+  double accuracy;
+};
+std::vector<ValidationRow> validations_of(const fs::path& run) {
+  std::istringstream lines(test::read_text(run / "validation.jsonl"));
+  std::vector<ValidationRow> rows;
+  for (std::string line; std::getline(lines, line);) {
+    const JsonView row = parse_json(line, "validation.jsonl");
+    rows.push_back({row["step"].integer(), row["knn_accuracy"].number()});
+  }
+  return rows;
+}
+int64_t best_of(const fs::path& run) {
+  return load_last_checkpoint(run).state["more"]["validation"]["best_step"].integer();
+}
+
+// The disk is full while a new best is saved: training goes on, what was best before stays it and
+// stays on the disk; resumed from before that step, the run chooses as an undisturbed one does.
+TEST_F(SelfSupervisedStepTest, ABestCheckpointThatMeetsAFullDiskIsNotTheBest) {
+  test::TempDir dir;
+  const auto train = [&](const fs::path& out, const std::vector<std::string>& more) {
+    // Nearly all training images vote, alike: on this screen nearer ones would always be right.
+    std::vector<std::string> sets = {"data.validation_experiments=1", "train.epochs=5",
+                                     "validation.every_epochs=1", "validation.k=25",
+                                     "validation.temperature=100.0"};
+    sets.insert(sets.end(), more.begin(), more.end());
+    TrainOptions run = options(out, "ssl-dino", sets);
+    run.resume = true;
+    return run_train(run);
+  };
+  std::vector<ValidationRow> rows;
+  size_t better = 0;  // the first validation that beats what was before it
+  std::string seed;
+  for (int s = 1; s <= 9 && better == rows.size(); ++s) {
+    fs::remove_all(dir / "whole");
+    seed = fmt::format("seed={}", s);
+    ASSERT_EQ(train(dir / "whole", {"checkpoint.keep=9", seed}), 0);
+    rows = validations_of(dir / "whole");
+    better = 1;
+    while (better < rows.size() && rows[better].accuracy <= rows[0].accuracy) ++better;
+  }
+  ASSERT_LT(better, rows.size()) << "no validation was better than the first one";
+  int64_t best = rows[0].step;  // of all others: the first of equals
+  double most = rows[0].accuracy;
+  for (size_t i = better + 1; i < rows.size(); ++i)
+    if (rows[i].accuracy > most) {
+      best = rows[i].step;
+      most = rows[i].accuracy;
+    }
+
+  const fs::path full = dir / "full";
+  fs::copy(dir / "whole", full, fs::copy_options::recursive);
+  for (const fs::path& checkpoint : list_checkpoints(full))
+    if (checkpoint.filename() >= fmt::format("step_{:08}", rows[better].step))
+      fs::remove_all(checkpoint);
+  ASSERT_EQ(best_of(full), rows[0].step);
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &unlimited), 0);
+  const auto before = std::signal(SIGXFSZ, make_room);
+  rlimit limit = unlimited;
+  limit.rlim_cur = 50'000;  // less than the weights, more than the log
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  testing::internal::CaptureStderr();
+  const int code = train(full, {"checkpoint.every_epochs=0", seed});
+  const std::string warning = testing::internal::GetCapturedStderr();
+  make_room(0);
+  std::signal(SIGXFSZ, before);
+  EXPECT_EQ(code, 0);
+  EXPECT_THAT(warning, HasSubstr(fmt::format("step {} could not be saved", rows[better].step)));
+  EXPECT_EQ(weights_of(full), weights_of(dir / "whole"));
+  EXPECT_EQ(validations_of(full).size(), rows.size());
+  EXPECT_EQ(best_of(full), best);
+  EXPECT_NO_THROW(load_checkpoint_of(full, best));
+
+  // Interrupted after the full disk: from the checkpoint before it, that validation is made again.
+  fs::copy(dir / "whole", dir / "again", fs::copy_options::recursive);
+  for (const fs::path& checkpoint : list_checkpoints(dir / "again"))
+    if (checkpoint.filename() >= fmt::format("step_{:08}", rows[better].step))
+      fs::remove_all(checkpoint);
+  ASSERT_EQ(train(dir / "again", {seed}), 0);
+  EXPECT_EQ(weights_of(dir / "again"), weights_of(dir / "whole"));
+  EXPECT_EQ(best_of(dir / "again"), best_of(dir / "whole"));
+}
+
+// Validation and test experiments have no centre to move, and none is asked for: only training
+// images are centred.
+TEST_F(SelfSupervisedStepTest, ADomainAbsentFromTrainingIsValidatedAllTheSame) {
+  test::TempDir dir;
+  ASSERT_EQ(run_train(options(dir / "run", "cdcl",
+                              {"data.validation_experiments=1", "validation.every_epochs=1"})),
+            0);
+  EXPECT_EQ(validations_of(dir / "run").size(), 1u);
+  const LoadedCheckpoint last = load_last_checkpoint(dir / "run");
+  const std::vector<float> centres = last.optimizer.values<float>("centres");
+  ASSERT_EQ(centres.size(), 4u * 20);  // HUVEC-01, -02: training; -03: validation; -04: test
+  const auto moved = [&](size_t domain) {
+    return std::any_of(centres.begin() + static_cast<ptrdiff_t>(domain * 20),
+                       centres.begin() + static_cast<ptrdiff_t>(domain * 20 + 20),
+                       [](float value) { return value != 0; });
+  };
+  EXPECT_TRUE(moved(0) && moved(1));
+  EXPECT_FALSE(moved(2) || moved(3));
 }
 
 TEST_F(SelfSupervisedStepTest, ACollapsedRunEndsWithTheReason) {
@@ -339,9 +529,9 @@ TEST_F(SelfSupervisedStepTest, RefusesBeforeTrainingStarts) {
   test::TempDir dir;
   const auto refused = [&](const std::string& recipe, const std::vector<std::string>& sets,
                            const fs::path& data) -> std::pair<int, std::string> {
-    TrainOptions bad = options(dir / "run", recipe, sets);
-    bad.data = data;
     try {
+      TrainOptions bad = options(dir / "run", recipe, sets);
+      bad.data = data;
       run_train(bad);
     } catch (const Error& error) {
       return {error.exit_code(), error.what()};

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Makes tests/data/golden/cdcl_step.safetensors: one whole step of CDCL on a tiny DeiT, by PyTorch in float64
-and in float32, composed from its modules with nothing of this engine.
+"""Makes tests/data/golden/cdcl_step.safetensors and cdcl_gradients.safetensors: whole steps of CDCL on a tiny DeiT,
+by PyTorch in float64 and in float32, composed from its modules with nothing of this engine.
 
     python tools/golden/cdcl_step.py [--out tests/data/golden]
 
@@ -11,10 +11,10 @@ layer frozen; moving average; centres; the probe's Adam. Two steps on the same c
 
   losses (2, 4)            total, DINO / ln K, Barlow / 0.0595, probe's cross-entropy, of both steps
   norms (2)                of the gradient, before clipping
-  gradients (tensors, 7)   of the first step, rows as models.py makes them, by name
-  student, teacher, probe  (tensors, 7) after the second step
+  student, teacher, probe  (tensors, 7) after the second step, rows as models.py makes them, by name
   centres (domains, K)     after the second step
-each with _f64 and _f32.
+each with _f64 and _f32. cdcl_gradients.safetensors has every gradient of the first step, before clipping, whole: those
+in float64, stored as float32. How far PyTorch's float32 is from them is printed.
 """
 import argparse
 import math
@@ -149,7 +149,7 @@ def run(dtype):
         loss = 0.25 * dino + 0.75 * barlow
         loss.backward()
         if step == 0:
-            out["gradients"] = rows({k: v.grad.double() for k, v in student.items()})
+            gradients = {k: v.grad.double().numpy().copy() for k, v in student.items()}  # clipped in place below
         norm = torch.nn.utils.clip_grad_norm_(list(student.values()), CLIP)
         out["losses"].append([v.item() for v in (loss, dino, barlow, probe_loss)])
         out["norms"].append(norm.item())
@@ -172,7 +172,7 @@ def run(dtype):
     out["teacher"] = rows({k: v.double() for k, v in teacher.items()})
     out["probe"] = rows({"probe." + k: v.double() for k, v in probe.items()})
     out["centres"] = centres.double().numpy()
-    return {k: np.array(v, dtype=np.float64) for k, v in out.items()}
+    return {k: np.array(v, dtype=np.float64) for k, v in out.items()}, gradients
 
 
 def main():
@@ -180,12 +180,18 @@ def main():
     parser.add_argument("--out", default=os.path.join(os.path.dirname(__file__), "../../tests/data/golden"))
     args = parser.parse_args()
     torch.manual_seed(0)
-    tensors = {}
+    tensors, gradients = {}, {}
     for name, dtype in (("f64", torch.float64), ("f32", torch.float32)):
-        values = run(dtype)
+        values, gradients[name] = run(dtype)
         print(name, values["losses"].tolist(), values["norms"].tolist())
         tensors |= {f"{k}_{name}": v for k, v in values.items()}
     save_file(tensors, os.path.join(args.out, "cdcl_step.safetensors"))
+    exact = gradients["f64"]
+    save_file({k: v.astype(np.float32) for k, v in exact.items()},
+              os.path.join(args.out, "cdcl_gradients.safetensors"))
+    errors = {k: np.abs(gradients["f32"][k] - v).max() / np.abs(v).max() for k, v in exact.items()}
+    worst = max(errors, key=errors.get)
+    print(f"gradients in float32: within {errors[worst]:.1e} of their largest element ({worst})")
 
 
 if __name__ == "__main__":

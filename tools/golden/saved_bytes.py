@@ -3,7 +3,7 @@
 
     PYTHON tools/golden/saved_bytes.py [--model densenet161] [--size 224] [--program build/cpu/train/train_rxrx]
 
-PyTorch: torchvision's model under bf16 autocast; every tensor that the saved-tensor hooks see, each
+PyTorch: torchvision's or timm's model under bf16 autocast; every tensor that the saved-tensor hooks see, each
 storage counted once, parameters left out. Two batch sizes are run and their difference taken, so
 that what does not grow with the batch (bf16 copies of weights) is left out as well. Ours: what the
 tape keeps alive in bf16, which the tests compare with the allocator's count.
@@ -12,8 +12,13 @@ import argparse
 import json
 import subprocess
 
+import os
+import sys
+
 import torch
-import torchvision
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from bench_torch import build
 
 
 def saved_bytes(model, batch, size, channels):
@@ -44,14 +49,7 @@ def main():
     p.add_argument("--device", default="cpu", help="of the program: cpu or cuda")
     a = p.parse_args()
 
-    model = getattr(torchvision.models, a.model)(num_classes=a.classes)
-    for name, module in model.named_modules():  # the first convolution takes the channels
-        if isinstance(module, torch.nn.Conv2d):
-            stem = torch.nn.Conv2d(a.channels, module.out_channels, module.kernel_size, module.stride,
-                                   module.padding, bias=False)
-            model.get_submodule(name.rpartition(".")[0]).register_module(name.rpartition(".")[2], stem)
-            break
-    model = model.to(memory_format=torch.channels_last).train()
+    model = build(a.model, a.channels, a.classes).to(memory_format=torch.channels_last).train()
     small, large = (saved_bytes(model, n, a.size, a.channels) for n in (a.batch, 2 * a.batch))
     theirs = (large - small) / a.batch / 2**20
 

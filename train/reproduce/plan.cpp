@@ -11,6 +11,7 @@
 #include "train/data/sampler.h"
 #include "train/data/selection.h"
 #include "train/evaluate/statistics_mode.h"
+#include "train/idle_keys.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
 #include "train/setup.h"
@@ -147,6 +148,11 @@ class Planner {
   std::string recipe_of(const Row& row) const {
     return (options_.smoke ? "smoke/" : "") + row.recipe;
   }
+  // Rows differ in what they have: a key of one may be nothing to another.
+  Recipe recipe_with(const Row& row, const std::vector<std::string>& sets) const {
+    return load_recipe(recipe_of(row), sets_that_apply(recipe_of(row), sets));
+  }
+  void check_sets() const;
 
   const ReproduceOptions& options_;
   Folders folders_;
@@ -165,6 +171,20 @@ void Planner::check_methods(const std::vector<const Experiment*>& experiments) c
            options_.table, did_you_mean(method, known), fmt::join(known, ", "));
 }
 
+// Every --set must be something to a row at least.
+void Planner::check_sets() const {
+  std::vector<std::string> recipes, sets = options_.sets;
+  bool stratified = false;
+  for (const PlannedExperiment& planned : plan_.experiments) {
+    for (const PlannedRow& row : planned.rows) recipes.push_back(recipe_of(*row.row));
+    for (const Column& column : planned.experiment->columns)
+      stratified |= column.split == "stratified";
+  }
+  if (recipes.empty()) return;
+  if (stratified) sets.push_back("data.split=stratified");  // as those runs have it
+  check_sets_apply(recipes, sets);
+}
+
 Plan Planner::plan() {
   const std::vector<const Experiment*> experiments = find_experiments(options_.table);
   check_methods(experiments);
@@ -176,6 +196,7 @@ Plan Planner::plan() {
     if (!options_.methods.empty() && planned.rows.empty()) continue;
     plan_.experiments.push_back(std::move(planned));
   }
+  check_sets();
   refuse_unlabelled();
   for (PlannedExperiment& experiment : plan_.experiments) experiment.scale = scale_of(experiment);
   return std::move(plan_);
@@ -198,7 +219,7 @@ PlannedRow Planner::plan_row(const Experiment& experiment, const Row& row) {
   PlannedRow planned;
   planned.row = &row;
   if (row.beside_the_paper.empty()) planned.paper = load_recipe(row.recipe).paper;
-  planned.statistics = name_of(statistics_mode({}, load_recipe(recipe_of(row), options_.sets)));
+  planned.statistics = name_of(statistics_mode({}, recipe_with(row, options_.sets)));
   // A floor has no hyper-parameters to search.
   const bool searched = !sets_key(row.sets, "train.epochs");
   planned.points = searched ? grid_points(options_.grid) : std::vector<GridPoint>(1);
@@ -211,7 +232,7 @@ std::vector<Replicate> Planner::replicates_of(const Experiment& experiment, cons
                                               const GridPoint& point) {
   std::vector<std::string> sets = options_.sets;
   sets.insert(sets.end(), row.sets.begin(), row.sets.end());
-  const Recipe recipe = load_recipe(recipe_of(row), sets);
+  const Recipe recipe = recipe_with(row, sets);
   std::vector<int64_t> seeds = options_.seeds, folds = {recipe.data.fold};
   for (int64_t i = 0; options_.seeds.empty() && i < recipe.seeds; ++i)
     seeds.push_back(static_cast<int64_t>(recipe.seed) + i);
@@ -244,11 +265,12 @@ size_t Planner::run_of(const Experiment& experiment, const Row& row, const GridP
   run.recipe_name = recipe_of(row);
   run.screen = experiment.screen;
   run.sets = options_.sets;
-  run.sets.insert(run.sets.end(), point.sets.begin(), point.sets.end());
   run.sets.insert(run.sets.end(), row.sets.begin(), row.sets.end());
   if (!split.empty()) run.sets.push_back("data.split=" + split);
   if (fold > 0) run.sets.push_back(fmt::format("data.fold={}", fold));
   run.sets.push_back(fmt::format("seed={}", seed));
+  run.sets = sets_that_apply(run.recipe_name, run.sets);
+  run.sets.insert(run.sets.end(), point.sets.begin(), point.sets.end());
   if (!row.starts_from.empty()) {
     const auto first = std::ranges::find(experiment.rows, row.starts_from, &Row::name);
     MONO_CHECK(first != experiment.rows.end(), "{}: no row {}", experiment.id, row.starts_from);
@@ -383,7 +405,7 @@ Scale Planner::scale_of(const PlannedExperiment& planned) const {
                : is_synthetic(dataset) ? DataScale::synthetic
                                        : DataScale::partial;
   for (const PlannedRow& row : planned.rows) {
-    const Recipe asked = load_recipe(recipe_of(*row.row), options_.sets);
+    const Recipe asked = recipe_with(*row.row, options_.sets);
     const std::vector<std::string> differences =
         differing_keys(load_recipe(recipe_of(*row.row)), asked);
     scale.changed |= std::ranges::any_of(differences, [](const std::string& difference) {
