@@ -8,6 +8,7 @@
 #include "tests/train/tiny_screen.h"
 #include "train/commands.h"
 #include "train/json.h"
+#include "train/test_curve.h"
 
 namespace mono {
 namespace {
@@ -108,9 +109,11 @@ TEST_F(Reproduce, Figure10RecordsTheTestAccuracyOnce) {
   options_.seeds = {1};
   EXPECT_THAT(run(), HasSubstr("test accuracy"));
   const std::filesystem::path run_folder = options_.out / "runs/smoke/rxrx1/fig10/adabn/separated";
-  const std::string curve = test::read_text(run_folder / "seed-1/test_curve.jsonl");
-  EXPECT_EQ(std::ranges::count(curve, '\n'), 2);  // of 3 epochs the second and the last
-  EXPECT_THAT(curve, HasSubstr("\"epoch\":2"));
+  const std::vector<TestCurvePoint> points = read_test_curve(run_folder / "seed-1");
+  ASSERT_EQ(points.size(), 2u);  // every second epoch of 3, and the last
+  EXPECT_EQ(points[0].epoch, 2);
+  EXPECT_EQ(points[1].epoch, 3);
+  EXPECT_TRUE(std::filesystem::exists(options_.out / "report.html"));
   options_.table = "rxrx1/table1";
   EXPECT_THAT(run(), AllOf(HasSubstr("[1 of 2] is there already"), HasSubstr("[2 of 2] done")));
 }
