@@ -143,6 +143,9 @@ void bind_train(CLI::App& command, TrainOptions& options) {
         options.resume = true;
       },
       "auto: from the newest good checkpoint in --out, or afresh where there is none");
+  command.add_flag("--plots", options.plots, "curves in OUT/plots.html, anew after every epoch");
+  command.add_flag("--tensorboard", options.tensorboard,
+                   "event files in OUT/tensorboard, for TensorBoard");
   bind_compute(command, options.compute);
 }
 
@@ -247,6 +250,12 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
       "goes on.");
 }
 
+void bind_report(CLI::App& command, ReportOptions& options) {
+  command.add_option("runs", options.runs, "runs, or folders with runs below")->required();
+  command.add_option("--out", options.out,
+                     "the .html to write; report.html in the folder if there is one, else here");
+}
+
 void bind_synth(CLI::App& command, SynthOptions& options) {
   command.add_option("--out", options.out, "the new screen; must not exist or be empty")
       ->required();
@@ -336,6 +345,8 @@ void add_commands(Commands& commands) {
                bind_embed);
   commands.add(app, "reproduce", "Tables and figures of both papers: paper, ours, difference",
                run_reproduce, bind_reproduce);
+  commands.add(app, "report", "One page about runs: who wins, curves, figures, how to repeat it",
+               run_report, bind_report);
   commands.add(app, "check", "Try everything that can fail later, in a minute", run_check,
                bind_check);
   add_data_commands(commands, *app.add_subcommand("data", "Make, check and look at screens"));

@@ -29,7 +29,9 @@ struct TrainOptions {
   std::filesystem::path data;
   std::filesystem::path cache;  // of `data pack`; empty: PNG files
   std::filesystem::path out;
-  bool resume = false;  // --resume auto: from the newest good checkpoint, or afresh
+  bool resume = false;       // --resume auto: from the newest good checkpoint, or afresh
+  bool plots = false;        // RUN/plots.html after every epoch
+  bool tensorboard = false;  // RUN/tensorboard/: event files
   ComputeOptions compute;
 };
 int run_train(const TrainOptions& options);
@@ -86,6 +88,13 @@ struct ReproduceOptions {
   ComputeOptions compute;
 };
 int run_reproduce(const ReproduceOptions& options);
+
+// `report`: one page about runs, and its figures as files beside it.
+struct ReportOptions {
+  std::vector<std::filesystem::path> runs;  // runs, or folders with runs below
+  std::filesystem::path out;  // empty: report.html in the only folder of `runs`, or here
+};
+int run_report(const ReportOptions& options);
 
 // `check`: everything that can fail later, tried in a minute.
 struct PreflightOptions {

@@ -16,6 +16,7 @@
 #include "train/commands.h"
 #include "train/device.h"
 #include "train/metrics.h"
+#include "train/report/training_watch.h"
 #include "train/run_directory.h"
 #include "train/signals.h"
 #include "train/test_curve.h"
@@ -53,14 +54,16 @@ struct EpochFigures {
 
 class Trainer {
  public:
-  Trainer(const RunSetup& setup, const RunDirectory& run, const SignalCatcher& signals)
+  Trainer(const RunSetup& setup, const RunDirectory& run, const SignalCatcher& signals,
+          const TrainOptions& options)
       : setup_(setup),
         recipe_(setup.recipe),
         run_(run),
         model_(make_model(setup)),
         step_(make_train_step(setup, *model_)),
         store_(run, recipe_.checkpoint.keep),
-        signals_(signals) {}
+        signals_(signals),
+        options_(options) {}
 
   int train();
 
@@ -88,10 +91,12 @@ class Trainer {
   std::unique_ptr<TrainStep> step_;
   CheckpointStore store_;
   const SignalCatcher& signals_;
+  const TrainOptions& options_;
   TrainProgress progress_;
   std::optional<MetricsLog> metrics_;
   std::optional<Validation> validation_;
   std::optional<TestCurve> test_curve_;
+  std::optional<report::TrainingWatch> watch_;
   std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
   EpochFigures epoch_;
   int64_t saved_ = -1;  // the step of the newest checkpoint
@@ -108,6 +113,7 @@ int Trainer::train() {
   metrics_.emplace(run_.metrics().string(), done);
   validation_.emplace(setup_, run_, done,
                       checkpoint ? checkpoint->state.find("more") : std::nullopt);
+  watch_.emplace(run_.path(), options_.plots, options_.tensorboard);
   store_.keep_step(validation_->best().step);
   test_curve_.emplace(setup_, run_, done);
   print_start();
@@ -125,11 +131,13 @@ int Trainer::train() {
     if (!figures) return end_early(done);
     ++done;
     log(done, *figures, seconds_since(start), step_->waited() - waited_before);
+    watch_->step();
     if (done % step_->epoch_steps() == 0) close_epoch(done);
     if (signals_.caught()) return end_early(done);
   }
   progress_.clear();
   for (int attempt = 1; saved_ != total; ++attempt) try_to_save(total);
+  watch_->epoch();
   const double seconds = std::max(progress_.seconds(), 1e-9);
   const double images = images_per_step() * static_cast<double>(total - resumed_at);
   fmt::print(
@@ -292,11 +300,13 @@ void Trainer::close_epoch(int64_t done) {
       100 * epoch_.waited / epoch_.seconds, step_->state().fingerprint());
   std::fflush(stdout);
   epoch_ = {};
+  watch_->epoch();
 }
 
 int Trainer::end_early(int64_t done) {
   progress_.clear();
   if (saved_ != done) save(done);
+  watch_->epoch();
   fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
              signal_name(signals_.caught()), done, step_->total_steps());
   return static_cast<int>(ErrorKind::interrupted);
@@ -356,7 +366,7 @@ int run_train(const TrainOptions& options) {
     check_same_recipe(run.path(), recipe);
   }
   const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
-  Trainer trainer(*setup, run, signals);
+  Trainer trainer(*setup, run, signals, options);
   if (!run.has_run()) {
     RunInfo info;
     info.data = std::filesystem::absolute(options.data).string();

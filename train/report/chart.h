@@ -51,6 +51,7 @@ struct LineChart {
   std::vector<Series> series = {};
   std::vector<Mark> marks = {};  // horizontal
   bool points = false;           // also a dot at every value
+  bool legend = false;           // names above rather than at the ends: for narrow charts
   double width = 880, height = 360;
 };
 
@@ -120,6 +121,7 @@ struct HeatMap {
   bool diverging = false;
   bool print_values = false;  // in the cells
   int decimals = 0;
+  bool plain = false;  // cells and title alone: small multiples, a tenth of the size
   double width = 720;  // the height follows
 };
 

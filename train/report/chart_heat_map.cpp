@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 
 #include "kernels/base/error.h"
 #include "train/report/plot.h"
@@ -93,6 +94,29 @@ void draw_colour_bar(Drawing& drawing, const ColourScale& colours, double x, dou
   drawing.text(x + 62, top + height / 2, fitted(unit, height, 12.5), "sm", Anchor::middle, -90);
 }
 
+// Cells alone; those of a colour are one path.
+Svg draw_plain(const HeatMap& map, const ColourScale& colours) {
+  const double top = map.title.empty() ? 2 : 24;
+  const double cell = map.width / static_cast<double>(map.columns.size());
+  const double height = top + cell * static_cast<double>(map.rows.size()) + 2;
+  Drawing drawing(map.width, height, map.title, map.description);
+  if (!map.title.empty()) drawing.text(0, 15, fitted(map.title, map.width, 12.5), "sm bo");
+  std::map<std::string, std::string> data;
+  for (size_t i = 0; i < map.values.size(); ++i) {
+    if (!std::isfinite(map.values[i])) continue;
+    // In 32 steps, which is finer than eyes compare.
+    const double range = colours.high - colours.low;
+    const double step = std::round((map.values[i] - colours.low) / range * 32) / 32;
+    data[hex(colours.at(colours.low + step * range))] += fmt::format(
+        "M{} {}h{}v{}h-{}z", coordinate(static_cast<double>(i % map.columns.size()) * cell),
+        coordinate(top + static_cast<double>(i / map.columns.size()) * cell),
+        coordinate(cell - 0.5), coordinate(cell - 0.5), coordinate(cell - 0.5));
+  }
+  for (const auto& [colour, path] : data) drawing.filled(path, colour);
+  drawing.rect(0.5, top - 0.5, map.width - 1, height - top - 1, "no gr");
+  return drawing.finish();
+}
+
 }  // namespace
 
 Svg draw(const HeatMap& map) {
@@ -103,6 +127,7 @@ Svg draw(const HeatMap& map) {
   extent.add_all(map.values);
   if (!extent.any) return no_data(map.width, 120, map.title, map.description);
   const ColourScale colours(map);
+  if (map.plain) return draw_plain(map, colours);
   double row_width = 0, column_width = 0;
   for (const std::string& name : map.rows) row_width = std::max(row_width, text_width(name, 12.5));
   for (const std::string& name : map.columns)

@@ -193,14 +193,14 @@ Svg draw(const LineChart& chart) {
   plot.top = draw_title(drawing, chart.title) + 2;
   plot.bottom = chart.height - (chart.x.label.empty() ? 24 : 44);
 
-  const bool direct = chart.series.size() > 1 && chart.series.size() <= 8;
+  const bool direct = !chart.legend && chart.series.size() > 1 && chart.series.size() <= 8;
   double label_width = 0;
   if (direct)
     for (const Series& series : chart.series)
       label_width = std::max(label_width, text_width(series.name, 12.5) + 22);
   label_width = std::min(label_width, chart.width * 0.3);
   plot.right = chart.width - std::max(label_width, 14.0);
-  if (chart.series.size() > 8) {
+  if (!direct && chart.series.size() > 1) {
     std::vector<LegendEntry> entries;
     for (size_t i = 0; i < chart.series.size(); ++i)
       entries.push_back({chart.series[i].name, colour_at(chart.series[i].colour, i),

@@ -245,6 +245,13 @@ void Drawing::path(std::string_view data, std::string_view style) {
   text_ += "\"/>";
 }
 
+void Drawing::filled(std::string_view data, std::string_view fill) {
+  if (data.empty()) return;
+  text_ += fmt::format("<path fill=\"{}\" d=\"", escaped(fill));
+  text_ += data;
+  text_ += "\"/>";
+}
+
 void Drawing::dots(std::string_view data, double diameter, std::string_view style) {
   if (data.empty()) return;
   text_ +=

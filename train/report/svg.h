@@ -69,6 +69,8 @@ class Drawing {
   void cell(double x, double y, double width, double height, std::string_view fill,
             std::string_view tip = {});
   void circle(double x, double y, double radius, std::string_view style, std::string_view tip = {});
+  // The same for a path.
+  void filled(std::string_view data, std::string_view fill);
   // `data`: made of coordinate() and path letters.
   void path(std::string_view data, std::string_view style);
   // A dot of that diameter at each place of `data` ("M x,y h0" each): one element for all of them.

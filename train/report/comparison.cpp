@@ -1,0 +1,443 @@
+#include "train/report/comparison.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <set>
+
+#include "kernels/base/error.h"
+#include "train/report/svg.h"
+
+namespace mono::report {
+namespace {
+
+constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
+
+// The columns that are known, in the order in which they are shown; others follow by name.
+const std::vector<ComparisonColumn>& known_columns() {
+  static const std::vector<ComparisonColumn> columns = {
+      {"separated", "unseen experiments"},
+      {"stratified", "stratified"},
+      {"batch_generalisation", "batch generalisation"},
+      {"batch_accuracy", "batch accuracy", true, true},
+      {"training_images", "images of training"},
+      {"lin", "Lin."},
+      {"lin_offline", "Lin. (offline)"},
+      {"knn", "k-NN"},
+      {"z_norm_knn", "Z-norm k-NN"},
+      {"z_norm_knn_controls", "Z-norm k-NN (controls)"},
+      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)"},
+      {"kbet", "k-BET"},
+      {"kbet_z_norm", "k-BET Z-norm"},
+      {"kbet_train", "k-BET train"},
+      {"grit_train", "grit train", false},
+      {"grit", "grit", false},
+      {"grit_z_norm", "grit Z-norm", false},
+      {"moa_1nn", "MoA 1-NN"},
+      {"tvn_knn", "k-NN after TVN"},
+      {"combat_knn", "k-NN after ComBat"},
+      {"whitening_knn", "k-NN after whitening"}};
+  return columns;
+}
+
+// Columns by which methods are ranked, the first that there is.
+constexpr const char* kHeadlines[] = {"separated", "z_norm_knn", "stratified", "knn", "lin"};
+
+bool is_spread_of_controls(const std::string& key) {
+  return key.ends_with("_std");  // how much grit's null varies: a footnote, no result
+}
+
+std::string spaced(std::string key) {
+  std::ranges::replace(key, '_', ' ');
+  return key;
+}
+
+// What runs of one method have in common.
+std::string method_key(const Recipe& recipe) {
+  Recipe method = recipe;
+  method.seed = 0;
+  method.data.split = SplitBy::separated;
+  method.data.fold = recipe.data.fold > 0 ? 1 : 0;
+  method.model.init_from.clear();  // another run for each seed
+  return recipe.name + "\n" + recipe_hash(method);
+}
+
+std::string own_statistics(const Recipe& recipe) {
+  return recipe.domain.adabn ? "experiment" : "running";
+}
+
+// Names without the folders that all of them share: "adabn" of "smoke/rxrx1/table1/adabn". One of
+// the folders stays where a name would be empty.
+std::vector<std::string> short_names(const std::vector<std::string>& names) {
+  size_t shared = 0;
+  if (!names.empty()) {
+    const std::string& first = names.front();
+    for (size_t slash = first.find('/'); slash != first.npos; slash = first.find('/', slash + 1)) {
+      const std::string prefix = first.substr(0, slash + 1);
+      if (!std::ranges::all_of(names, [&](const auto& n) { return n.starts_with(prefix); })) break;
+      shared = prefix.size();
+    }
+  }
+  std::vector<std::string> out;
+  for (const std::string& name : names) out.push_back(name.substr(shared));
+  return out;
+}
+
+// "adabn (optim.lr: 0.1)": by the keys in which methods of one name differ.
+void make_unique(std::vector<std::string>& titles, const std::vector<const Recipe*>& recipes) {
+  const std::vector<std::string> before = titles;
+  for (size_t i = 0; i < titles.size(); ++i) {
+    const auto first = static_cast<size_t>(std::ranges::find(before, before[i]) - before.begin());
+    if (first == i) continue;
+    std::string difference;
+    for (const std::string& key : differing_keys(*recipes[first], *recipes[i])) {
+      if (key.starts_with("seed:") || key.starts_with("data.split:")) continue;
+      const size_t value = key.find(" in the run, ");
+      difference += (difference.empty() ? "" : ", ") + key.substr(0, key.find(':')) + ": " +
+                    (value == key.npos ? "" : key.substr(value + 13, key.size() - value - 17));
+    }
+    titles[i] += difference.empty() ? fmt::format(" #{}", i + 1) : " (" + difference + ")";
+  }
+}
+
+struct Method {
+  std::string key;
+  std::vector<const RunRecord*> runs;
+};
+
+std::vector<Method> methods_of(const std::vector<RunRecord>& runs) {
+  std::vector<Method> methods;
+  for (const RunRecord& run : runs) {
+    if (!run.recipe) continue;
+    const std::string key = method_key(*run.recipe);
+    auto found = std::ranges::find(methods, key, &Method::key);
+    if (found == methods.end()) found = methods.insert(methods.end(), {key, {}});
+    found->runs.push_back(&run);
+  }
+  return methods;
+}
+
+// Separated / stratified of the same seed.
+void add_generalisation(ComparisonRow& row) {
+  std::map<uint64_t, std::pair<double, double>> by_seed;
+  for (size_t i = 0; i < row.runs.size(); ++i) {
+    const uint64_t seed = row.runs[i]->recipe->seed;
+    auto& [separated, stratified] = by_seed.try_emplace(seed, kNone, kNone).first->second;
+    const auto value = [&](const char* key) {
+      const auto found = row.evaluations[i]->figures.find(key);
+      return found == row.evaluations[i]->figures.end() ? kNone : found->second;
+    };
+    if (std::isfinite(value("separated"))) separated = value("separated");
+    if (std::isfinite(value("stratified"))) stratified = value("stratified");
+  }
+  for (const auto& [seed, figures] : by_seed)
+    if (std::isfinite(figures.first) && figures.second > 0)
+      row.values["batch_generalisation"].push_back(100 * figures.first / figures.second);
+}
+
+void add_evaluation(ComparisonRow& row, const RunRecord& run, const EvaluationRecord& evaluation) {
+  row.runs.push_back(&run);
+  row.evaluations.push_back(&evaluation);
+  for (const auto& [key, value] : evaluation.figures)
+    if (!is_spread_of_controls(key)) row.values[key].push_back(value);
+  if (evaluation.split != "separated" || evaluation.by_cell_type.size() < 2) return;
+  for (const auto& [cell_type, value] : evaluation.by_cell_type)
+    row.values[cell_type].push_back(value);
+}
+
+// A row for the statistics that the method was trained for, and one for each other kind.
+std::vector<ComparisonRow> rows_of(const Method& method, const std::string& title) {
+  std::vector<std::string> statistics = {own_statistics(*method.runs.front()->recipe)};
+  for (const RunRecord* run : method.runs)
+    for (const EvaluationRecord& evaluation : run->evaluations)
+      if (!evaluation.split.empty() &&
+          std::ranges::find(statistics, evaluation.statistics) == statistics.end())
+        statistics.push_back(evaluation.statistics);
+  std::vector<ComparisonRow> rows;
+  for (const std::string& kind : statistics) {
+    ComparisonRow& row = rows.emplace_back();
+    row.control = kind != statistics.front();
+    row.title = row.control ? fmt::format("{}, {} statistics (control)", title, kind) : title;
+    for (const RunRecord* run : method.runs)
+      for (const EvaluationRecord& evaluation : run->evaluations)
+        if (evaluation.split.empty() ? !row.control : evaluation.statistics == kind)
+          add_evaluation(row, *run, evaluation);
+    add_generalisation(row);
+    if (!row.control) row.paper = method.runs.front()->recipe->paper;
+    if (!row.control && row.runs.empty()) row.runs = method.runs;  // nothing evaluated yet
+  }
+  return rows;
+}
+
+// smoke/ recipes have no figures of the paper; those of the recipes that they rehearse do.
+void add_paper(ComparisonRow& row) {
+  const std::string& name = row.runs.front()->recipe->name;
+  if (row.control || !row.paper.empty() || !name.starts_with("smoke/")) return;
+  const std::string full = name.substr(6);
+  if (!recipe_source(full).empty()) row.paper = load_recipe(full).paper;
+}
+
+bool is_untouched(const Recipe& recipe) {
+  if (recipe_source(recipe.name).empty()) return false;
+  return method_key(load_recipe(recipe.name)) == method_key(recipe);
+}
+
+std::vector<ComparisonColumn> columns_of(const std::vector<ComparisonRow>& rows) {
+  std::set<std::string> keys;
+  for (const ComparisonRow& row : rows)
+    for (const auto& [key, values] : row.values)
+      if (spread_of(values).count > 0) keys.insert(key);
+  std::vector<ComparisonColumn> columns;
+  for (const ComparisonColumn& column : known_columns())
+    if (keys.erase(column.key)) columns.push_back(column);
+  for (const std::string& key : keys)
+    columns.push_back({key, spaced(key), !key.starts_with("grit")});
+  return columns;
+}
+
+bool is_synthetic(const Dataset& dataset) {
+  return std::ranges::any_of(dataset.class_names, [](const std::string& name) {
+    return name.size() > 3 && name.starts_with("syn") &&
+           std::ranges::all_of(name.substr(3), [](char c) { return c >= '0' && c <= '9'; });
+  });
+}
+
+bool is_complete_rxrx1(const Dataset& dataset) {
+  constexpr size_t kSites = 125'510, kExperiments = 51;
+  size_t complete = 0;
+  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
+    complete += dataset.complete(site) && dataset.sites[static_cast<size_t>(site)].sirna_id >= 0;
+  return complete == kSites && dataset.experiments.size() == kExperiments &&
+         dataset.num_classes == kRxrxClasses && dataset.channels_on_disk == kRxrxChannels;
+}
+
+std::string count_text(size_t count) {
+  return figure_text(static_cast<double>(count), 0);
+}
+
+std::string what_is_measured(const std::string& headline) {
+  if (headline == "separated") return "test images of experiments never seen in training";
+  if (headline == "stratified") return "test images (unseen wells of experiments seen in training)";
+  if (headline == "z_norm_knn") return "test images of unseen experiments, by k-NN after Z-norm";
+  if (headline == "knn") return "test images of unseen experiments, by k-NN";
+  return "test images, by its linear classifier";
+}
+
+}  // namespace
+
+std::string Spread::text(int decimals) const {
+  if (count == 0) return "–";
+  return sd ? figure_text(mean, decimals) + " ± " + figure_text(*sd, decimals)
+            : figure_text(mean, decimals);
+}
+
+Spread spread_of(const std::vector<double>& values) {
+  Spread out;
+  for (const double value : values) out.count += std::isfinite(value);
+  out.mean = out.count ? 0 : kNone;
+  const auto n = static_cast<double>(out.count);
+  for (const double value : values)
+    if (std::isfinite(value)) out.mean += value / n;
+  if (out.count < 2) return out;
+  double squares = 0;
+  for (const double value : values)
+    if (std::isfinite(value)) squares += (value - out.mean) * (value - out.mean);
+  out.sd = std::sqrt(squares / (n - 1));
+  return out;
+}
+
+Spread ComparisonRow::at(const std::string& column) const {
+  const auto found = values.find(column);
+  return spread_of(found == values.end() ? std::vector<double>{} : found->second);
+}
+
+Screen open_screen(const std::string& path) {
+  Screen screen;
+  screen.path = path;
+  try {
+    std::vector<Problem> problems;
+    std::vector<std::string> notes;
+    const auto dataset = std::make_shared<const Dataset>(open_dataset(path, problems, notes));
+    screen.scale = is_synthetic(*dataset)        ? DataScale::synthetic
+                   : is_complete_rxrx1(*dataset) ? DataScale::complete
+                                                 : DataScale::partial;
+    screen.dataset = dataset;
+  } catch (const Error& error) {
+    screen.problem = error.what();
+  }
+  return screen;
+}
+
+std::string Screen::text() const {
+  const std::string name = std::filesystem::path(path).filename().string();
+  if (!dataset) return fmt::format("a screen that is no longer at {}", path);
+  const char* kind = scale == DataScale::synthetic  ? "the synthetic screen"
+                     : scale == DataScale::complete ? "the complete RxRx1 screen"
+                                                    : "the screen";
+  return fmt::format("{} ‘{}’: {} sites of {} experiments, {} classes", kind, name,
+                     count_text(dataset->sites.size()), count_text(dataset->experiments.size()),
+                     count_text(static_cast<size_t>(dataset->num_classes)));
+}
+
+const ComparisonColumn* Comparison::column(const std::string& key) const {
+  const auto found = std::ranges::find(columns, key, &ComparisonColumn::key);
+  return found == columns.end() ? nullptr : &*found;
+}
+
+const ComparisonRow* Comparison::best() const {
+  const ComparisonRow* best = nullptr;
+  for (const ComparisonRow& row : rows) {
+    if (row.control || row.at(headline).count == 0) continue;
+    if (!best || row.at(headline).mean > best->at(headline).mean) best = &row;
+  }
+  return best;
+}
+
+std::string Comparison::our_name() const {
+  if (paper_scale) return "ours";
+  const bool synthetic = std::ranges::any_of(
+      screens, [](const Screen& screen) { return screen.scale == DataScale::synthetic; });
+  const bool partial = std::ranges::any_of(
+      screens, [](const Screen& screen) { return screen.scale == DataScale::partial; });
+  std::string name = synthetic ? "synthetic data" : partial ? "other data" : "data unknown";
+  if (std::ranges::all_of(screens, [](const Screen& s) { return s.scale == DataScale::complete; }))
+    name = "changed recipe";
+  return smoke ? name + ", smoke" : name;
+}
+
+std::vector<std::string> Comparison::lead() const {
+  std::vector<std::string> out;
+  const ComparisonRow* winner = best();
+  if (!winner) {
+    out.push_back("Nothing has been evaluated yet: train_rxrx evaluate RUN does it.");
+  } else {
+    const Spread won = winner->at(headline);
+    const ComparisonRow* second = nullptr;
+    const ComparisonRow* last = nullptr;
+    for (const ComparisonRow& row : rows) {
+      if (&row == winner || row.control || row.at(headline).count == 0) continue;
+      if (!second || row.at(headline).mean > second->at(headline).mean) second = &row;
+      if (!last || row.at(headline).mean < last->at(headline).mean) last = &row;
+    }
+    std::string text = fmt::format("{} names the right class for {} % of the {}", winner->title,
+                                   won.text(), what_is_measured(headline));
+    if (second) {
+      const Spread next = second->at(headline);
+      text += fmt::format(", {} points more than {} ({} %)", figure_text(won.mean - next.mean, 1),
+                          second->title, next.text());
+      if (last != second)
+        text += fmt::format(" and {} more than {} ({} %)",
+                            figure_text(won.mean - last->at(headline).mean, 1), last->title,
+                            last->at(headline).text());
+      text += ".";
+      if (won.sd && next.sd && won.mean - next.mean <= std::max(*won.sd, *next.sd))
+        text += fmt::format(" The lead over {} is within the spread over {} runs.", second->title,
+                            won.count);
+      else if (!won.sd)
+        text += " One seed each: the spread is unknown.";
+    } else {
+      text += ".";
+    }
+    out.push_back(text);
+  }
+  std::string data;
+  for (const Screen& screen : screens) data += (data.empty() ? "On " : "; ") + screen.text();
+  if (!data.empty() && chance > 0) data += fmt::format(" (chance: {} %)", figure_text(chance, 1));
+  if (!data.empty()) data += ".";
+  if (smoke) data += " Recipes of smoke scale.";
+  if (!paper_scale && winner)
+    data += " These figures compare methods with each other; they say nothing about the paper's.";
+  if (!data.empty()) out.push_back(data);
+  return out;
+}
+
+Comparison compare(const std::vector<RunRecord>& runs) {
+  Comparison out;
+  const std::vector<Method> methods = methods_of(runs);
+  std::vector<std::string> names;
+  std::vector<const Recipe*> recipes;
+  for (const Method& method : methods) {
+    names.push_back(method.runs.front()->recipe->name);
+    recipes.push_back(&*method.runs.front()->recipe);
+  }
+  std::vector<std::string> titles = short_names(names);
+  make_unique(titles, recipes);
+  for (size_t i = 0; i < methods.size(); ++i)
+    for (ComparisonRow& row : rows_of(methods[i], titles[i])) {
+      add_paper(row);
+      out.rows.push_back(std::move(row));
+    }
+  out.columns = columns_of(out.rows);
+  for (const char* key : kHeadlines)
+    if (out.headline.empty() && out.column(key)) out.headline = key;
+  for (const ComparisonRow& row : out.rows)
+    for (const EvaluationRecord* evaluation : row.evaluations)
+      if (evaluation->classes > 0) out.chance = 100.0 / static_cast<double>(evaluation->classes);
+
+  bool untouched = !methods.empty();
+  for (const RunRecord& run : runs) {
+    if (!run.recipe) continue;
+    out.smoke = out.smoke || run.recipe->name.starts_with("smoke/");
+    untouched = untouched && is_untouched(*run.recipe);
+    if (run.info &&
+        std::ranges::find(out.screens, run.info->data, &Screen::path) == out.screens.end())
+      out.screens.push_back(open_screen(run.info->data));
+  }
+  out.paper_scale = untouched && !out.smoke && !out.screens.empty() &&
+                    std::ranges::all_of(out.screens, [](const Screen& screen) {
+                      return screen.scale == DataScale::complete;
+                    });
+  return out;
+}
+
+Table comparison_table(const Comparison& comparison) {
+  Table table;
+  table.columns.push_back({"method", false});
+  table.columns.push_back({"runs", true});
+  for (const ComparisonColumn& column : comparison.columns)
+    table.columns.push_back({column.title, true});
+  for (const ComparisonRow& row : comparison.rows) {
+    std::vector<Cell> cells = {Cell(row.title), Cell(fmt::to_string(row.evaluations.size()))};
+    for (const ComparisonColumn& column : comparison.columns) {
+      const Spread value = row.at(column.key);
+      bool best = value.count > 0 && comparison.rows.size() > 1;
+      for (const ComparisonRow& other : comparison.rows) {
+        const Spread theirs = other.at(column.key);
+        if (theirs.count == 0) continue;
+        best =
+            best && (column.low_is_better ? value.mean <= theirs.mean : value.mean >= theirs.mean);
+      }
+      cells.emplace_back(value.count ? value.text(column.percent ? 1 : 2) : "not evaluated",
+                         best          ? Tone::strong
+                         : value.count ? Tone::plain
+                                       : Tone::muted);
+    }
+    table.rows.push_back(std::move(cells));
+  }
+  return table;
+}
+
+Table paper_table(const Comparison& comparison) {
+  Table table;
+  table.columns = {
+      {"method", false}, {"figure", false}, {"paper", true}, {comparison.our_name(), true}};
+  if (comparison.paper_scale) table.columns.push_back({"difference", true});
+  for (const ComparisonRow& row : comparison.rows)
+    for (const ComparisonColumn& column : comparison.columns) {
+      const auto paper = row.paper.find(column.key);
+      const Spread ours = row.at(column.key);
+      if (paper == row.paper.end() || ours.count == 0) continue;
+      const int decimals = column.percent ? 1 : 2;
+      std::string published = figure_text(paper->second.value, decimals);
+      if (paper->second.spread) published += " ± " + figure_text(*paper->second.spread, decimals);
+      table.rows.push_back({row.title, column.title, published, ours.text(decimals)});
+      if (comparison.paper_scale)
+        table.rows.back().push_back(
+            difference_cell(ours.mean, paper->second.value, paper->second.spread));
+    }
+  return table;
+}
+
+}  // namespace mono::report

@@ -1,0 +1,80 @@
+// Runs sorted into methods: runs that differ in seed, split and fold only are one row, and each
+// column has a value for each of them. What stands in a report's first lines and tables.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "train/data/dataset.h"
+#include "train/report/run_record.h"
+#include "train/report/table.h"
+
+namespace mono::report {
+
+// Mean and sample standard deviation (n - 1) of finite values; NaN where there is none.
+struct Spread {
+  double mean = 0;
+  std::optional<double> sd;
+  size_t count = 0;
+  std::string text(int decimals = 1) const;  // "95.3 ± 0.6"; a dash where there is none
+};
+Spread spread_of(const std::vector<double>& values);
+
+struct ComparisonColumn {
+  std::string key, title;
+  bool percent = true;
+  bool low_is_better = false;
+};
+
+struct ComparisonRow {
+  std::string title;     // "adabn"; unique
+  bool control = false;  // the same runs with other statistics of batch norm than trained for
+  std::vector<const RunRecord*> runs;
+  std::vector<const EvaluationRecord*> evaluations;   // that the values are of
+  std::map<std::string, std::vector<double>> values;  // by column, a value a run, as printed
+  std::map<std::string, PaperFigure> paper;           // by column
+
+  Spread at(const std::string& column) const;
+};
+
+// Whose images a report is of.
+enum class DataScale { unknown, synthetic, partial, complete };
+struct Screen {
+  std::shared_ptr<const Dataset> dataset;  // null: it could not be opened, `problem` says why
+  std::string path, problem;
+  DataScale scale = DataScale::unknown;
+  std::string text() const;  // "the synthetic screen 'screen': 1,920 sites of 10 experiments, ..."
+};
+Screen open_screen(const std::string& path);
+
+struct Comparison {
+  std::vector<ComparisonColumn> columns;  // of which there is any value
+  std::vector<ComparisonRow> rows;  // in the order in which methods came; controls behind theirs
+  std::vector<Screen> screens;      // that the runs were trained on, each once
+  std::string headline;             // the column that decides; empty: nothing was evaluated
+  double chance = 0;                // percent, of the headline; 0: it has none
+  bool smoke = false;               // some recipe is of smoke/
+  bool paper_scale = false;         // the paper's recipes, untouched, on all of the paper's screen
+
+  const ComparisonColumn* column(const std::string& key) const;
+  // The row that wins in the headline, controls aside; null: nothing was evaluated.
+  const ComparisonRow* best() const;
+  // What our figures may be called beside the paper's: "ours" at paper scale only.
+  std::string our_name() const;
+  // Two or three sentences: who wins, by how much, on what.
+  std::vector<std::string> lead() const;
+};
+
+// `runs` must outlive the result.
+Comparison compare(const std::vector<RunRecord>& runs);
+
+// Rows against columns, the best of each column strong.
+Table comparison_table(const Comparison& comparison);
+// Each figure that the paper has, beside ours; rows only where both are there. Differences at paper
+// scale only.
+Table paper_table(const Comparison& comparison);
+
+}  // namespace mono::report
