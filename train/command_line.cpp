@@ -250,10 +250,15 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
       "goes on.");
 }
 
-void bind_report(CLI::App& command, ReportOptions& options) {
+void bind_report(CLI::App& command, RunReportOptions& options) {
   command.add_option("runs", options.runs, "runs, or folders with runs below")->required();
   command.add_option("--out", options.out,
                      "the .html to write; report.html in the folder if there is one, else here");
+  command
+      .add_option("--points", options.most_points,
+                  "images of the UMAP, of more a sample; 0: without it")
+      ->check(CLI::Range(0, 200000))
+      ->capture_default_str();
 }
 
 void bind_synth(CLI::App& command, SynthOptions& options) {

@@ -90,11 +90,12 @@ struct ReproduceOptions {
 int run_reproduce(const ReproduceOptions& options);
 
 // `report`: one page about runs, and its figures as files beside it.
-struct ReportOptions {
+struct RunReportOptions {
   std::vector<std::filesystem::path> runs;  // runs, or folders with runs below
   std::filesystem::path out;  // empty: report.html in the only folder of `runs`, or here
+  int most_points = 20000;    // of the UMAP; of more images a sample; 0: without it
 };
-int run_report(const ReportOptions& options);
+int run_report(const RunReportOptions& options);
 
 // `check`: everything that can fail later, tried in a minute.
 struct PreflightOptions {

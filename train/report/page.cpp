@@ -69,7 +69,12 @@ void Page::badge(std::string text, Badge kind) {
 }
 
 void Page::lead(const std::string& text) {
-  lead_ += fmt::format("<p class=\"lead\">{}</p>\n", escaped(text));
+  // A figure, its ± and its % stay on one line: with spaces that do not break.
+  std::string unbroken = escaped(text);
+  for (const std::string_view word : {" %", " ±", "± "})
+    for (size_t at = unbroken.find(word); at != unbroken.npos; at = unbroken.find(word, at + 1))
+      unbroken.replace(unbroken.find(' ', at), 1, "\u00A0");
+  lead_ += fmt::format("<p class=\"lead\">{}</p>\n", unbroken);
 }
 
 void Page::heading(int level, const std::string& title) {

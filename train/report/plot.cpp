@@ -15,7 +15,7 @@ double nice_step(double span, int count) {
   const double rough = span / std::max(count, 1);
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
   const double lead = rough / power;
-  return power * (lead < 1.5 ? 1 : lead < 3.5 ? 2 : lead < 7.5 ? 5 : 10);
+  return power * (lead < 1.41 ? 1 : lead < 3.16 ? 2 : lead < 7.07 ? 5 : 10);
 }
 
 std::string tick_label(double value, double step) {

@@ -8,7 +8,9 @@
 #include "kernels/base/error.h"
 #include "models/durable_file.h"
 #include "train/commands.h"
+#include "train/evaluate/embedding_set.h"
 #include "train/report/comparison.h"
+#include "train/report/figures.h"
 #include "train/report/page.h"
 #include "train/report/predictions.h"
 #include "train/report/run_charts.h"
@@ -49,8 +51,8 @@ constexpr std::pair<const char*, const char*> kMeanings[] = {
 
 class ReportMaker {
  public:
-  explicit ReportMaker(const std::vector<RunRecord>& runs)
-      : runs_(runs), comparison_(compare(runs)), page_(title()) {}
+  ReportMaker(const std::vector<RunRecord>& runs, int most_points)
+      : runs_(runs), most_points_(most_points), comparison_(compare(runs)), page_(title()) {}
 
   RunReport make() {
     add_head();
@@ -59,6 +61,7 @@ class ReportMaker {
     add_training();
     add_experiments();
     add_winner();
+    add_embeddings();
     add_left_out();
     add_how_to_repeat();
     return {page_.html(), std::move(files_)};
@@ -73,6 +76,7 @@ class ReportMaker {
   void add_curves(const std::string& split, bool both);
   void add_experiments();
   void add_winner();
+  void add_embeddings();
   void add_left_out();
   void add_how_to_repeat();
 
@@ -85,6 +89,7 @@ class ReportMaker {
   }
 
   const std::vector<RunRecord>& runs_;
+  const int most_points_;
   Comparison comparison_;
   Page page_;
   std::vector<std::pair<std::string, std::string>> files_;
@@ -145,6 +150,7 @@ void ReportMaker::add_results() {
     plot.title = "Accuracy: " + headline.title;
     plot.description = "A row for each method; the error bar is one standard deviation over runs.";
     plot.value.label = "percent";
+    plot.value.low = 0;
     Dots dots{.name = comparison_.our_name()};
     for (const ComparisonRow* row : rows) {
       const Spread value = row->at(headline.key);
@@ -352,6 +358,58 @@ void ReportMaker::add_winner() {
       table);
 }
 
+// Of each method the first run that has embeddings, of unseen experiments rather than of known
+// ones.
+void ReportMaker::add_embeddings() {
+  std::vector<EmbeddedImages> methods;
+  std::vector<std::string> refused;
+  const RunRecord* finished = nullptr;
+  for (const ComparisonRow& row : comparison_.rows) {
+    if (row.control) continue;
+    const RunRecord* chosen = nullptr;
+    for (const RunRecord* run : row.runs) {
+      if (run->checkpoint_step >= 0 && !finished) finished = run;
+      if (run->embeddings.empty()) continue;
+      if (!chosen || (chosen->recipe->data.split == SplitBy::stratified &&
+                      run->recipe->data.split == SplitBy::separated))
+        chosen = run;
+    }
+    if (!chosen) continue;
+    try {
+      methods.push_back(embedded_images(read_embeddings(chosen->embeddings), row.title));
+    } catch (const Error& error) {
+      refused.emplace_back(error.what());
+    }
+  }
+  if (!finished && methods.empty() && refused.empty()) return;
+  page_.section("Embeddings");
+  page_.list(refused);
+  if (methods.empty()) {
+    if (refused.empty())
+      page_.paragraph(
+          fmt::format("No run has embeddings. `train_rxrx embed {0} --out {0}/embeddings` "
+                      "writes those of its test images; then make this report again.",
+                      finished->folder.string()));
+    return;
+  }
+  const auto add = [&](auto make) {
+    try {
+      const Figure figure = make();
+      show(page_, figure);
+      for (size_t i = 0; i < figure.panels.size(); ++i)
+        files_.emplace_back(fmt::format("{}_{}.svg", figure.name, i + 1), figure.panels[i].file());
+    } catch (const Error& error) {  // too few images for it
+      page_.note(error.what(), Badge::caution);
+    }
+  };
+  if (most_points_ > 0)
+    add([&] {
+      return umap_figure(
+          methods, {.name = "umap", .inset = methods.size() == 1, .most_images = most_points_});
+    });
+  add([&] { return similarity_figure(methods, {.name = "similarities"}); });
+}
+
 void ReportMaker::add_left_out() {
   constexpr size_t kMost = 500;
   Table table{.columns = {{"site", false}, {"reason", false}}};
@@ -424,15 +482,21 @@ void ReportMaker::add_how_to_repeat() {
            {"cache", run.info->cache.empty() ? "none" : run.info->cache}});
     }
   }
+  for (const ComparisonRow& row : comparison_.rows)
+    if (!row.control && !row.runs.empty())
+      page_.code(
+          row.runs.front()->recipe_source,
+          fmt::format("recipe.toml of {}{}", row.title,
+                      runs_.size() > 1 ? " (its runs differ in seed, split and fold only)" : ""));
   for (const RunRecord& run : runs_)
-    if (!run.recipe_source.empty())
-      page_.code(run.recipe_source, "recipe.toml of " + run.folder.string());
+    if (!run.recipe && !run.recipe_source.empty())
+      page_.code(run.recipe_source, "recipe.toml of " + run.folder.string() + ", as it is");
 }
 
 }  // namespace
 
-RunReport make_report(const std::vector<RunRecord>& runs) {
-  return ReportMaker(runs).make();
+RunReport make_report(const std::vector<RunRecord>& runs, int most_points) {
+  return ReportMaker(runs, most_points).make();
 }
 
 void write_report(const RunReport& report, const fs::path& file) {
@@ -449,7 +513,7 @@ void write_report(const RunReport& report, const fs::path& file) {
 
 namespace mono {
 
-int run_report(const ReportOptions& options) {
+int run_report(const RunReportOptions& options) {
   const std::vector<std::filesystem::path> folders = report::find_runs(options.runs);
   std::vector<report::RunRecord> runs;
   for (const std::filesystem::path& folder : folders) runs.push_back(report::read_run(folder));
@@ -458,7 +522,7 @@ int run_report(const ReportOptions& options) {
                                      : options.runs.size() == 1
                                          ? options.runs.front() / "report.html"
                                          : std::filesystem::path("report.html");
-  const report::RunReport report = report::make_report(runs);
+  const report::RunReport report = report::make_report(runs, options.most_points);
   report::write_report(report, file);
   for (const std::string& sentence : report::compare(runs).lead()) fmt::print("{}\n", sentence);
   fmt::print("written: {} ({:.2f} MB) and {} figures beside it\n", file.string(),

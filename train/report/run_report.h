@@ -16,8 +16,9 @@ struct RunReport {
       files;  // name, content: the figures by themselves
 };
 
-// Never fails for what a run lacks: the page says so where the figure would be.
-RunReport make_report(const std::vector<RunRecord>& runs);
+// Never fails for what a run lacks: the page says so where the figure would be. `most_points`:
+// images of the UMAP, of more a sample; 0: without it.
+RunReport make_report(const std::vector<RunRecord>& runs, int most_points = 20000);
 
 // Writes the page durably, and its figures into the folder FILE_figures beside it ("report.html":
 // "report_figures/"). Error: storage.

@@ -350,13 +350,18 @@ TEST(RunReports, OfARealRun) {
   EvaluateOptions evaluate;
   evaluate.run = dir / "run";
   ASSERT_EQ(run_evaluate(evaluate), 0);
-  ReportOptions options;
+  EmbedOptions embed;
+  embed.run = dir / "run";
+  embed.out = dir / "run/embeddings";
+  ASSERT_EQ(run_embed(embed), 0);
+  RunReportOptions options;
   options.runs = {dir / "run"};
   ASSERT_EQ(run_report(options), 0);
   const std::string text = parse_markup(test::read_text(dir / "run/report.html")).all_text();
   EXPECT_THAT(text, HasSubstr("finished: 12 steps"));
   EXPECT_THAT(text, HasSubstr("Hardest classes"));
   EXPECT_TRUE(fs::exists(dir / "run/report_figures/experiments.svg"));
+  EXPECT_TRUE(fs::exists(dir / "run/report_figures/umap_1.svg"));
   EXPECT_THAT(text, Not(HasSubstr("What is missing")));
 }
 
