@@ -10,6 +10,8 @@
 
 namespace mono {
 
+class NormObserver;
+
 // The offsets of segments, on the host for planning and on the device for kernels.
 class SegmentTable {
  public:
@@ -38,6 +40,7 @@ struct ForwardContext {
   // image is multiplied with (0: left out). Undefined: nothing is left out. Must outlive the
   // backward pass.
   Tensor drop_path = {};
+  NormObserver* observer = nullptr;  // shown the input of every batch norm; null: nobody looks
 };
 
 }  // namespace mono

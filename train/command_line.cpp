@@ -215,6 +215,24 @@ void bind_embed(CLI::App& command, EmbedOptions& options) {
       ->allow_extra_args(false);
 }
 
+void bind_explain(CLI::App& command, ExplainOptions& options) {
+  command
+      .add_option("what", options.what,
+                  "adabn: every batch norm before and after an experiment's own statistics; "
+                  "gradient-reversal: what both heads ask of every layer; centring: what a teacher "
+                  "puts out for each domain (DINO and CDCL)")
+      ->required();
+  command.add_option("--run", options.run, "the folder of a trained run")->required();
+  command.add_option("--out", options.out,
+                     "the page, FILE.html, its numbers beside it as FILE.json; without it "
+                     "RUN/explain/WHAT.html");
+  command.add_option("--data", options.data, "the screen, if it is no longer where it was");
+  bind_cache(command, options.cache);
+  command.add_option("--images", options.images, "of each experiment, at most; 4,000 in all")
+      ->capture_default_str();
+  bind_compute(command, options.compute);
+}
+
 void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
   command
       .add_option("experiment", options.table,
@@ -348,6 +366,8 @@ void add_commands(Commands& commands) {
                bind_evaluate);
   commands.add(app, "embed", "Embeddings of a run's test images, as .npy and .csv", run_embed,
                bind_embed);
+  commands.add(app, "explain", "What AdaBN, gradient reversal or centring does inside of a run",
+               run_explain, bind_explain);
   commands.add(app, "reproduce", "Tables and figures of both papers: paper, ours, difference",
                run_reproduce, bind_reproduce);
   commands.add(app, "report", "One page about runs: who wins, curves, figures, how to repeat it",

@@ -73,6 +73,18 @@ struct EmbedOptions {
 };
 int run_embed(const EmbedOptions& options);
 
+// `explain`: what a method of batch correction does inside of a run, as a page of figures.
+struct ExplainOptions {
+  std::string what;  // adabn | gradient-reversal | centring
+  std::filesystem::path run;
+  std::filesystem::path out;   // FILE.html, numbers in FILE.json; empty: RUN/explain/WHAT.html
+  std::filesystem::path data;  // empty: where the run was trained
+  std::filesystem::path cache;
+  int images = 200;  // of each experiment, at most
+  ComputeOptions compute;
+};
+int run_explain(const ExplainOptions& options);
+
 struct ReproduceOptions {
   std::string table = "rxrx1/table1";  // an experiment or a group (train/reproduce/catalogue.h)
   bool smoke = false;                  // the smoke/ recipes of the same rows

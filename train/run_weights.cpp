@@ -85,6 +85,10 @@ void load_evaluated(Model& model, const Recipe& recipe, const SafetensorsFile& f
   fill(model, file, parts);
 }
 
+void load_teacher(Model& teacher, const SafetensorsFile& file) {
+  fill(teacher, file, {{"", "teacher."}});
+}
+
 void load_init_from(Model& model, const Recipe& recipe) {
   const std::filesystem::path run = recipe.model.init_from;
   load_evaluated(model, read_run_recipe(run), load_run_checkpoint(run).model, false);

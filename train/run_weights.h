@@ -20,6 +20,10 @@ LoadedCheckpoint load_run_checkpoint(const std::filesystem::path& run);
 // then.
 void load_evaluated(Model& model, const Recipe& recipe, const SafetensorsFile& file, bool head);
 
+// Fills the teacher of a run of method dino, backbone and head, from its checkpoint. Error(data) as
+// above.
+void load_teacher(Model& teacher, const SafetensorsFile& file);
+
 // Starts a fresh network from the backbone of the run recipe.model.init_from. Errors: data (no run,
 // a damaged checkpoint, another backbone or other channels; each names the file).
 void load_init_from(Model& model, const Recipe& recipe);

@@ -41,7 +41,8 @@ enum class Purpose : uint32_t {
   colour,
   drop_path,
   layout,
-  pairs
+  pairs,
+  explanation
 };
 
 // A sequence of draws at one counter position. Copyable; two copies draw the same values.

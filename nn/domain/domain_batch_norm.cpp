@@ -2,6 +2,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/elementwise/elementwise.h"
+#include "nn/domain/norm_observer.h"
 
 namespace mono {
 namespace {
@@ -129,6 +130,9 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
 
   const bool batch = context.norm.source == NormPolicy::Source::batch;
   const Moments statistics = layer_statistics(layer, context, input, options.known);
+  if (context.observer)
+    context.observer->see({layer, input.to(Device::cpu), statistics.mean.to(Device::cpu),
+                           statistics.variance.to(Device::cpu), context.segments, options.relu});
   const BatchNormProblem problem = problem_of(input, layer, options.relu, batch);
   const Segments segments = context.segments;
   const Device device = input.device();

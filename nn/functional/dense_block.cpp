@@ -4,6 +4,7 @@
 
 #include "kernels/batch_norm/batch_norm.h"
 #include "kernels/elementwise/elementwise.h"
+#include "nn/domain/norm_observer.h"
 #include "nn/functional/kernel_choice.h"
 
 namespace mono {
@@ -38,7 +39,7 @@ std::vector<DenseBlockLayer<T>> kernel_layers(const DenseBlockProblem& problem, 
     out[l].gamma2 = layer.norm2->gamma->weights<M>();
     out[l].beta2 = layer.norm2->beta->weights<M>();
     out[l].w2 = layer.conv2->weights<M>();
-    // Without a tape one y1 buffer serves all layers.
+    // Where nobody reads y1 afterwards, one buffer serves all layers.
     out[l].y1 = y1.data<T>() + (y1.shape()[0] == problem.layers ? l * y1_elements : 0);
     out[l].mean2 = mean2.data<M>() + l * table2;
     out[l].variance2 = variance2.data<M>() + l * table2;
@@ -49,6 +50,32 @@ std::vector<DenseBlockLayer<T>> kernel_layers(const DenseBlockProblem& problem, 
     }
   }
   return out;
+}
+
+// Shows an observer the inputs of all norms of the block, layer by layer. `in`: the block's own
+// moments (segments, C_total), with batch statistics; else norm1's are in `tables1`, stacked.
+void show_inputs(const DenseBlockProblem& problem, Segments segments,
+                 const std::vector<DenseLayer>& layers, const Tensor& X, const Tensor& y1,
+                 const Moments& in, const Moments& tables1, const Moments& tables2,
+                 NormObserver& observer) {
+  const auto host = [](const Tensor& t) { return t.to(Device::cpu); };
+  const Tensor all = host(X);
+  const Moments batch = in ? Moments{host(in.mean), host(in.variance)} : Moments{};
+  const Shape one{problem.N, problem.H, problem.W, problem.bottleneck};
+  for (int l = 0; l < problem.layers; ++l) {
+    const int width = problem.C_in(l);
+    const int64_t offset = table1_offset(problem, segments.count, l);
+    const auto statistics1 = [&](const Tensor& of_batch, const Tensor& tables) {
+      return in ? of_batch.channels(0, width) : host(tables.range(offset, {segments.count, width}));
+    };
+    const auto statistics2 = [&](const Tensor& tables) {
+      return host(tables.images(l, l + 1).reshape({segments.count, problem.bottleneck}));
+    };
+    observer.see({*layers[l].norm1, all.channels(0, width), statistics1(batch.mean, tables1.mean),
+                  statistics1(batch.variance, tables1.variance), segments});
+    observer.see({*layers[l].norm2, host(y1.images(l, l + 1).reshape(one)),
+                  statistics2(tables2.mean), statistics2(tables2.variance), segments});
+  }
 }
 
 template <class T>
@@ -146,7 +173,7 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
   const Stream stream = input.stream();
   const auto table = [&](const Shape& shape) { return Tensor::empty(shape, master, device); };
   const Tensor X = Tensor::empty({problem.N, problem.H, problem.W, total}, dtype, device);
-  const int y1_copies = context.tape ? problem.layers : 1;
+  const int y1_copies = context.tape || context.observer ? problem.layers : 1;
   const Tensor y1 = Tensor::empty({y1_copies, problem.N, problem.H * problem.W, problem.bottleneck},
                                   dtype, device);
   const Tensor mean2 = table({problem.layers, count, problem.bottleneck});
@@ -207,6 +234,9 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
           pixels);
     }
 
+  if (context.observer)
+    show_inputs(problem, segments, layers, X, y1, moments, {mean1, variance1}, {mean2, variance2},
+                *context.observer);
   DenseBlockResult result{Variable(X, context.tape != nullptr), moments};
   if (context.tape)
     context.tape->record(

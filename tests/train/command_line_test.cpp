@@ -77,11 +77,11 @@ class CommandLine : public ::testing::Test {
 TEST_F(CommandLine, HelpAndVersion) {
   const Outcome help = run({"--help"});
   EXPECT_EQ(help.code, 0);
-  for (const char* command : {"train", "evaluate", "embed", "reproduce", "check", "data", "list",
-                              "forward", "bench", "Exit codes", "75  interrupted"})
+  for (const char* command : {"train", "evaluate", "embed", "explain", "reproduce", "check", "data",
+                              "list", "forward", "bench", "Exit codes", "75  interrupted"})
     EXPECT_THAT(help.out, HasSubstr(command));
   for (const char* command :
-       {"train", "evaluate", "embed", "reproduce", "check", "list", "forward", "bench"})
+       {"train", "evaluate", "embed", "explain", "reproduce", "check", "list", "forward", "bench"})
     EXPECT_EQ(run({command, "--help"}).code, 0) << command;
   const Outcome version = run({"--version"});
   EXPECT_EQ(version.code, 0);
@@ -110,6 +110,9 @@ TEST_F(CommandLine, UnknownWordsAreNamedWithTheNearestRightOne) {
   expect({"train"}, 2, "is required");
   expect({"bench", "--model", "densenet16"}, 2, "densenet161");
   expect({"bench", "--model", "resnet18", "--batch", "eight"}, 2, "--batch");
+  expect({"explain", "adabm", "--run", "."}, 2, "did you mean 'adabn'?");
+  expect({"explain", "adabn"}, 2, "--run is required");
+  expect({"explain", "adabn", "--run", "absent"}, 3, "absent");
   expect({"reproduce", "rxrx1/table9", "--dry-run", "--data", "."}, 2, "rxrx1/table1");
 }
 

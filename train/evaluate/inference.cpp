@@ -78,7 +78,8 @@ ModelOutput on_host(const ModelOutput& output) {
 
 ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
                                     std::span<const int> sites, StatisticsMode mode,
-                                    const char* task, const VisitOutputs& visit) {
+                                    const char* task, const VisitOutputs& visit,
+                                    NormObserver* observer) {
   const std::vector<Domain> plan = plan_of(setup, sites, mode);
   const BatchHead head = batch_head_at(setup.recipe, 1);
   const auto order = order_of(plan);
@@ -100,6 +101,7 @@ ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
   };
 
   ForwardContext context;
+  context.observer = observer;
   context.norm.source =
       mode == StatisticsMode::group ? NormPolicy::Source::batch : NormPolicy::Source::table;
   context.norm.table = &model.running();

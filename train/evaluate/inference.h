@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "nn/domain/norm_observer.h"
 #include "train/evaluate/statistics_mode.h"
 #include "train/setup.h"
 
@@ -26,10 +27,13 @@ struct ExperimentStatistics {
 // augmentation. The result of an image depends on the set of `sites`, never on their order, on the
 // number of threads or loader workers. Returns what the experiment mode computed. `task` names the
 // work in the progress line on stderr. Errors: data for an image that cannot be read (named), and
-// for an experiment with one image where its statistics are wanted.
+// for an experiment with one image where its statistics are wanted. `observer`, where not null,
+// sees the batch norms of each batch before `visit` sees its outputs; not those of the passes that
+// only compute statistics.
 ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
                                     std::span<const int> sites, StatisticsMode mode,
-                                    const char* task, const VisitOutputs& visit);
+                                    const char* task, const VisitOutputs& visit,
+                                    NormObserver* observer = nullptr);
 
 // Row `image` of a packed (N, C) matrix of activations, in f32.
 std::vector<float> row_of(const Tensor& matrix, int image);
