@@ -142,8 +142,8 @@ std::string distance_sentence(const AdabnExplanation& found) {
   return fmt::format(
       "Seen here: on average over the layers, an experiment's channels lie {} running standard "
       "deviations from where the layer expects them; the most, {}, in batch norm {} ({}). With the "
-      "layers below corrected, {} of that is each layer's own share; after its own correction "
-      "{} is left.",
+      "layers below corrected, {} of that is each layer's own share; after its own correction {} "
+      "is left.",
       number(before), number(mean_of(found.layers[worst], &AdabnLayer::before, shift)), worst + 1,
       found.layers[worst].name, number(own), number(after));
 }
@@ -222,7 +222,8 @@ void add_probes(report::Page& page, const AdabnExplanation& found) {
               "The lower, the less of the experiment is left in the pooled features. Means are "
               "equal after correction by construction; what a probe still finds is in the shape of "
               "the distributions behind the ReLU, or in which treatments an experiment's images "
-              "happen to show.");
+              "happen to show. Somewhat below chance means nothing left: around a common mean, "
+              "what is above it in the half that teaches is below it in the half that asks.");
 }
 
 void add_example(report::Page& page, const AdabnExplanation& found) {

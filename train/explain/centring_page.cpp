@@ -111,9 +111,10 @@ void add_probes(report::Page& page, const CentringExplanation& found) {
   page.paragraph(fmt::format(
       "A linear probe on f_T(x) - C, taught on half of the wells and asked on the others. Seen "
       "here: not centred it names the domain of {}, behind {} of {} (chance {}). One centre for "
-      "all moves every image alike, so that a probe cannot tell the difference: that is why it "
-      "does not help. From the backbone's features, which is what evaluation uses, it names {}: "
-      "centring changes what the student is asked for, and only through it the features.",
+      "all moves every image alike, so that a probe cannot tell the difference: against the batch "
+      "it does not help (what it is good for: the spread of the answers, below). From the "
+      "backbone's features, which is what evaluation uses, the probe names {}: centring changes "
+      "what the student is asked for, and only through it the features.",
       percent(none.probe), own.name, percent(own.probe), percent(found.chance),
       percent(found.probe_features)));
   BarChart chart{.title = "Domain, read by a linear probe",
@@ -128,9 +129,11 @@ void add_probes(report::Page& page, const CentringExplanation& found) {
   chart.categories.push_back("backbone's features");
   bars.values.push_back(in_percent(found.probe_features));
   chart.series = {bars};
-  page.figure(chart,
-              "What a probe still finds behind own centres is in the spread and the shape of a "
-              "domain's outputs, not in their mean.");
+  page.figure(
+      chart,
+      "What a probe still finds behind own centres is in the spread and the shape of a domain's "
+      "outputs, not in their mean. Somewhat below chance means nothing left: around a common mean, "
+      "what is above it in the half that teaches is below it in the half that asks.");
 }
 
 // Prototypes by how differently the domains use them without centring by domain.
@@ -156,7 +159,7 @@ HeatMap usage_map(const CentringExplanation& found, const CentringWay& way,
               .description = "How often the teacher names each prototype for each domain",
               .row_title = "domain",
               .column_title = "prototype",
-              .unit = "mean P (%)",
+              .unit = "%",
               .low = 0,
               .high = high};
   for (const size_t k : prototypes) map.columns.push_back(fmt::to_string(k));
@@ -202,8 +205,8 @@ void add_softmax(report::Page& page, const CentringExplanation& found) {
     for (const auto& of_domain : way->usage)
       for (const size_t k : prototypes) high = std::max(high, 100 * of_domain[k]);
   page.figure(usage_map(found, common, prototypes, high),
-              fmt::format("The {} prototypes that domains use most differently. A column that is "
-                          "bright in one row belongs to a domain.",
+              fmt::format("Mean P of each domain: the {} prototypes that domains use most "
+                          "differently. A column that is bright in one row belongs to a domain.",
                           prototypes.size()));
   page.figure(usage_map(found, own, prototypes, high),
               "The same prototypes on the same scale, each domain centred by itself.");

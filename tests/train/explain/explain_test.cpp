@@ -7,6 +7,7 @@
 #include <map>
 #include <set>
 
+#include "kernels/base/gpu.h"
 #include "kernels/base/philox.h"
 #include "nn/functional/cross_entropy.h"
 #include "tests/train/evaluate/tiny_run.h"
@@ -351,6 +352,29 @@ TEST_F(Explain, AdabnMeasuresWhatCorrectionTakesAway) {
     EXPECT_EQ(static_cast<int64_t>(found.example->after[e].size()), found.images[e]);
   }
   EXPECT_GT(found.example->ratio_before, 1);
+}
+
+class ExplainGpu : public Explain {};
+
+TEST_F(ExplainGpu, SeesTheSameAsTheCpu) {
+  if (std::string why; !gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
+  test::write_tiny_run(folder_ / "run", screen_->path(),
+                       {"data.split=stratified", "model.blocks=[1,1]"});
+  AdabnExplanation found[2];
+  GradientReversalExplanation gradients[2];
+  for (const Device device : {Device::cpu, kGpu}) {
+    const TrainedRun run = load_run(folder_ / "run", "", {}, {}, device);
+    found[device == kGpu] = explain_adabn(run, 2, kAll);
+    gradients[device == kGpu] = explain_gradient_reversal(run, 2, kAll);
+  }
+  ASSERT_EQ(found[0].layers.size(), found[1].layers.size());
+  for (size_t l = 0; l < found[0].layers.size(); ++l)
+    for (size_t e = 0; e < 4; ++e) {
+      const AdabnLayer &cpu = found[0].layers[l], &gpu = found[1].layers[l];
+      EXPECT_NEAR(cpu.before[e].shift, gpu.before[e].shift, 1e-3 * cpu.before[e].shift) << cpu.name;
+      EXPECT_NEAR(cpu.own[e].scale, gpu.own[e].scale, 1e-3 * cpu.own[e].scale) << cpu.name;
+    }
+  EXPECT_NEAR(gradients[0].all.main, gradients[1].all.main, 1e-2 * gradients[0].all.main);
 }
 
 TEST(ExplainExample, RatioOfVariances) {
