@@ -14,6 +14,7 @@
 #include "train/commands.h"
 #include "train/data/commands.h"
 #include "train/data/synth.h"
+#include "train/report/screen_report.h"
 #include "train/version.h"
 
 namespace mono {
@@ -347,6 +348,22 @@ void bind_data_pack(CLI::App& command, PackOptions& options) {
   command.add_flag("!--no-compare", options.compare, "do not measure the other codec as well");
 }
 
+void bind_data_report(CLI::App& command, ScreenReportOptions& options) {
+  bind_data(command, options.data);
+  bind_cache(command, options.cache);
+  command.add_option("--run", options.run,
+                     "a run on this screen, whose embedding of negative controls is shown");
+  command.add_option("--out", options.out, "the .html to write, outside of --data")
+      ->capture_default_str();
+  command.add_option("--title", options.title, "of the page");
+  command
+      .add_option("--resize", options.resize,
+                  "measure and show images of so many pixels a side; 0: as they are")
+      ->capture_default_str();
+  command.add_flag("--quick", options.quick, "look for damage in sizes and headers only");
+  bind_compute(command, options.compute);
+}
+
 void add_data_commands(Commands& commands, CLI::App& data) {
   data.require_subcommand(1);
   commands.add(data, "synth", "Write a synthetic screen", run_data_synth, bind_synth);
@@ -355,6 +372,8 @@ void add_data_commands(Commands& commands, CLI::App& data) {
                bind_data_check);
   commands.add(data, "stats", "Mean and standard deviation of every image", run_data_stats,
                bind_data_stats);
+  commands.add(data, "report", "A page about the screen: pictures, statistics, what is missing",
+               run_data_report, bind_data_report);
   commands.add(data, "montage", "A faux-colour picture of the screen", run_data_montage,
                bind_data_montage);
 }

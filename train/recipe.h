@@ -94,7 +94,7 @@ struct Recipe {
     std::vector<std::string> cell_types;   // keep only these; empty: all
     int64_t train_experiments = 0;         // Table 4: this many, drawn by the seed; 0: all
     int64_t train_site = 0;                // WILDS: of each well only this site trains; 0: both
-    std::vector<int64_t> channels = {1, 2, 3, 4, 5, 6};
+    std::vector<int64_t> channels = {1, 2, 3, 4, 5, 6};  // empty: all of the screen
     int64_t crop = 0;  // side in pixels, random in training, central in evaluation; 0: whole image
     int64_t resize = 0;  // images are made this many pixels a side first; 0: as they are
     int64_t fold = 0;    // of the rotation of experiments (replicates in cpg0004); 0: data.split

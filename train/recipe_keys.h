@@ -100,7 +100,7 @@ void each_key(R& r, Visit&& visit) {
   visit("data.train_experiments", r.data.train_experiments, count_or_0);
   visit("data.train_site", r.data.train_site, KeyRule{.low = 0, .high = 2});
   visit("data.channels", r.data.channels,
-        KeyRule{.low = 1, .high = 6, .least_size = 1, .most_size = 6, .distinct = true});
+        KeyRule{.low = 1, .high = 8, .most_size = 8, .distinct = true});
   visit("data.crop", r.data.crop, KeyRule{.low = 0, .high = 65536});
   visit("data.resize", r.data.resize, KeyRule{.low = 0, .high = 65536});
   visit("data.fold", r.data.fold, KeyRule{.low = 0, .high = 6});

@@ -79,15 +79,17 @@ namespace {
 
 void choose_pixels(RunSetup& setup) {
   const Recipe& recipe = setup.recipe;
+  const int channels = setup.dataset.channels_on_disk;
   for (const int64_t channel : recipe.data.channels) {
-    if (channel > setup.dataset.channels_on_disk)
+    if (channel > channels)
       fail(ErrorKind::usage,
            "data.channels asks for channel {}; the screen {} has {} (set data.channels to some of "
-           "1..{})",
-           channel, setup.dataset.root.string(), setup.dataset.channels_on_disk,
-           setup.dataset.channels_on_disk);
+           "1..{}, or to [] for all of them)",
+           channel, setup.dataset.root.string(), channels, channels);
     setup.channels.push_back(static_cast<int>(channel) - 1);
   }
+  if (recipe.data.channels.empty())
+    for (int channel = 0; channel < channels; ++channel) setup.channels.push_back(channel);
   const int side = std::min(setup.images->height(), setup.images->width());
   if (side < 1)
     fail(ErrorKind::data, "{}: the table has rows, but there is no image of any of them",

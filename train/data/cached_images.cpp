@@ -1,6 +1,7 @@
 #include "kernels/base/error.h"
 #include "train/data/cache.h"
 #include "train/data/image_source.h"
+#include "train/data/screen_file.h"
 
 #include <algorithm>
 #include <numeric>
@@ -72,13 +73,19 @@ CachedImages::CachedImages(Dataset& dataset, const std::filesystem::path& file)
          file.string(), impl_->cache.records(), dataset.root.string());
   compare_with_files(dataset, impl_->cache, impl_->records, file);
   const CacheShape& shape = impl_->cache.shape();
-  if (shape.height != shape.width || shape.channels > 7)
+  if (shape.height != shape.width || shape.channels > kMaxChannels)
     fail(ErrorKind::data,
-         "{}: holds {} channels of {} x {} pixels; square images of at most 7 are "
+         "{}: holds {} channels of {} x {} pixels; square images of at most {} are "
          "read; make it again with `train_rxrx data pack`",
-         file.string(), shape.channels, shape.height, shape.width);
+         file.string(), shape.channels, shape.height, shape.width, kMaxChannels);
+  if (dataset.form == TableForm::described && shape.channels != dataset.channels_on_disk)
+    fail(ErrorKind::data,
+         "{}: holds {} channels, {} names {}; make it again with `train_rxrx data pack`",
+         file.string(), shape.channels, (dataset.root / kScreenFile).string(),
+         dataset.channels_on_disk);
   dataset.image_size = shape.height;
   dataset.channels_on_disk = shape.channels;
+  dataset.rgb = dataset.form != TableForm::described && shape.channels == 3;
   for (size_t i = 0; i < dataset.sites.size(); ++i)
     dataset.sites[i].channels_present =
         static_cast<uint8_t>(impl_->records[i] < 0 ? 0 : (1u << shape.channels) - 1);

@@ -28,13 +28,13 @@ FileFinding look_at(const Dataset& dataset, const Site& site, int channel, bool 
   try {
     const auto path = dataset.path_of(site, channel);
     const int size = dataset.image_size;
-    const PngInfo expected{size, size, dataset.channels_on_disk == 3 ? 3 : 1};
+    const PngInfo expected{size, size, dataset.rgb ? 3 : 1};
     if (quick) {
       if (image_header(path, "") == expected) return finding;
       // Not as expected: decode for the message.
     }
     std::vector<uint8_t> pixels(expected.bytes());
-    read_image(path, "", expected, pixels.data());
+    read_image(path, "", expected, dataset.tiff_white, pixels.data());
     finding.decoded = true;
     finding.hash = hash64(pixels.data(), pixels.size());
     const bool constant =
@@ -51,11 +51,6 @@ FileFinding look_at(const Dataset& dataset, const Site& site, int channel, bool 
     finding.message = std::string(e.what()).substr(2);  // behind ": "
   }
   return finding;
-}
-
-// Files of a site: channels, or one RGB file.
-int files_per_site(const Dataset& dataset) {
-  return dataset.channels_on_disk == 3 ? 1 : dataset.channels_on_disk;
 }
 
 // What is imaged as a whole or not at all: a well, so that a missing site is a fault. Where the
@@ -89,16 +84,18 @@ void check_tables(const Dataset& dataset, CheckReport& report) {
   const bool images = std::any_of(dataset.sites.begin(), dataset.sites.end(),
                                   [](const Site& s) { return s.channels_present != 0; });
   if (!images)
-    report.problems.push_back(
-        {"no-images", ".", 0,
-         fmt::format("{}: no image of any site was found; expected are {}", report.root,
-                     is_cpg0004(dataset.form)
-                         ? "folders PLATE/ with rRRcCCfFFp01-chKsk1fk1fl1.png, or PLATE__*/Images/"
-                         : "images/EXP/PlateP/WELL_sS_wC.png, train/EXP/..., test/EXP/... or "
-                           "EXP/...")});
+    report.problems.push_back({"no-images", ".", 0,
+                               fmt::format("{}: no image of any site was found; expected are {}",
+                                           report.root, expected_files(dataset))});
   const bool controls = std::any_of(dataset.sites.begin(), dataset.sites.end(),
                                     [](const Site& s) { return s.is_control(); });
-  if (!controls)
+  if (!controls && dataset.form == TableForm::described)  // a screen of one's own may lack them
+    report.notes.push_back(
+        fmt::format("{}: no row is a control (controls.negative of screen.toml): normalisation by "
+                    "controls, grit "
+                    "and TVN have nothing to go by",
+                    table));
+  else if (!controls)
     report.problems.push_back(
         {"no-controls", table, 0,
          fmt::format("{}: no row is a control ({}); add them{}", table,
@@ -124,7 +121,7 @@ void check_tables(const Dataset& dataset, CheckReport& report) {
 
 void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
   const std::set<UnitKey> imaged = imaged_units(dataset);
-  const int files = files_per_site(dataset);
+  const int files = dataset.files_per_site();
   std::unordered_map<uint64_t, std::pair<size_t, int>> seen;  // pixels -> first site and channel
   std::vector<size_t> sites;
   for (size_t i = 0; i < dataset.sites.size(); ++i) {

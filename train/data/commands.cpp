@@ -24,27 +24,6 @@ void print(const std::string& text) {
     fail(ErrorKind::storage, "standard output cannot be written");
 }
 
-// Nothing is ever written into the screen's own folder.
-void require_outside(const fs::path& out, const fs::path& data) {
-  if (out.empty()) fail(ErrorKind::usage, "--out is missing; name the file to write");
-  std::error_code error;
-  if (fs::is_directory(out, error))
-    fail(ErrorKind::usage, "--out {}: is a folder; name a file in it", out.string());
-  const fs::path inside = fs::weakly_canonical(fs::absolute(out), error),
-                 root = fs::weakly_canonical(fs::absolute(data), error);
-  const auto [root_end, unused] =
-      std::mismatch(root.begin(), root.end(), inside.begin(), inside.end());
-  if (root_end == root.end())
-    fail(ErrorKind::usage,
-         "--out {}: lies inside --data {}, where nothing is written; name a file "
-         "elsewhere",
-         out.string(), data.string());
-  const fs::path parent = inside.parent_path();
-  if (!fs::is_directory(parent, error))
-    fail(ErrorKind::usage, "--out {}: the folder {} does not exist; make it first", out.string(),
-         parent.string());
-}
-
 // Statistics of a plate's images after normalisation, in standard deviations: by (experiment,
 // plate, channel), as DatasetStats::plates has them.
 struct Normalised {
@@ -86,13 +65,20 @@ std::string stats_text(const Dataset& dataset, const DatasetStats& stats,
   for (size_t i = 0; i < stats.plates.size(); ++i) {
     const GroupStats& g = stats.plates[i];
     text += fmt::format("{:<12} {:>5} {:>7} {:>7}  {:>8.3f} {:>10.3f} {:>11.3f}",
-                        dataset.experiments[static_cast<size_t>(g.experiment)], g.plate,
-                        g.channel + 1, g.images, g.pooled.mean, g.pooled.std, g.mean_of_stds);
+                        dataset.experiments[static_cast<size_t>(g.experiment)],
+                        dataset.plate_name(g.experiment, g.plate), g.channel + 1, g.images,
+                        g.pooled.mean, g.pooled.std, g.mean_of_stds);
     if (!normalised.empty())
       text += fmt::format("  {:>16.3f} {:>6.3f}", normalised[i].mean, normalised[i].std);
     text += '\n';
   }
   return text;
+}
+
+// A number, as RxRx1 numbers its plates, or the name that a screen of one's own gives it.
+Json plate_json(const Dataset& dataset, int experiment, int plate) {
+  if (dataset.plate_names.empty()) return Json(plate);
+  return Json(dataset.plate_name(experiment, plate));
 }
 
 std::string stats_json(const Dataset& dataset, const DatasetStats& stats,
@@ -102,7 +88,7 @@ std::string stats_json(const Dataset& dataset, const DatasetStats& stats,
     const Site& site = dataset.sites[static_cast<size_t>(i.site)];
     Json image = Json::object();
     image["experiment"] = dataset.experiments[static_cast<size_t>(site.experiment)];
-    image["plate"] = site.plate;
+    image["plate"] = plate_json(dataset, site.experiment, site.plate);
     image["well"] = site.well;
     image["site"] = site.site;
     image["channel"] = i.channel + 1;
@@ -115,7 +101,7 @@ std::string stats_json(const Dataset& dataset, const DatasetStats& stats,
     const GroupStats& g = stats.plates[i];
     Json plate = Json::object();
     plate["experiment"] = dataset.experiments[static_cast<size_t>(g.experiment)];
-    plate["plate"] = g.plate;
+    plate["plate"] = plate_json(dataset, g.experiment, g.plate);
     plate["channel"] = g.channel + 1;
     plate["images"] = g.images;
     plate["mean"] = g.pooled.mean;
@@ -151,6 +137,26 @@ std::string comparison_text(const CodecComparison& c, size_t sites) {
 }
 
 }  // namespace
+
+void require_outside(const fs::path& out, const fs::path& data) {
+  if (out.empty()) fail(ErrorKind::usage, "--out is missing; name the file to write");
+  std::error_code error;
+  if (fs::is_directory(out, error))
+    fail(ErrorKind::usage, "--out {}: is a folder; name a file in it", out.string());
+  const fs::path inside = fs::weakly_canonical(fs::absolute(out), error),
+                 root = fs::weakly_canonical(fs::absolute(data), error);
+  const auto [root_end, unused] =
+      std::mismatch(root.begin(), root.end(), inside.begin(), inside.end());
+  if (root_end == root.end())
+    fail(ErrorKind::usage,
+         "--out {}: lies inside --data {}, where nothing is written; name a file "
+         "elsewhere",
+         out.string(), data.string());
+  const fs::path parent = inside.parent_path();
+  if (!fs::is_directory(parent, error))
+    fail(ErrorKind::usage, "--out {}: the folder {} does not exist; make it first", out.string(),
+         parent.string());
+}
 
 int run_data_check(const CheckOptions& options) {
   const CheckReport report = check_dataset(options.data, options.quick);

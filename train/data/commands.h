@@ -10,6 +10,10 @@
 
 namespace mono {
 
+// Throws Error(usage) where `out`, a file to be written, is missing, a folder, inside of `data` or
+// in a folder that does not exist.
+void require_outside(const std::filesystem::path& out, const std::filesystem::path& data);
+
 struct CheckOptions {
   std::filesystem::path data;
   bool json = false;

@@ -2,6 +2,7 @@
 
 #include "kernels/base/error.h"
 #include "train/data/metadata.h"
+#include "train/data/screen_table.h"
 #include "train/data/tree.h"
 
 #include <algorithm>
@@ -31,6 +32,8 @@ const char* name_of(Layout layout) {
       return "flat";
     case Layout::cpg0004:
       return "cpg0004";
+    case Layout::described:
+      return "described";
     case Layout::none:
       return "none";
   }
@@ -53,6 +56,8 @@ const char* name_of(TableForm form) {
       return "cpg0004-index";
     case TableForm::cpg_platemaps:
       return "cpg0004-platemaps";
+    case TableForm::described:
+      return "screen.toml";
   }
   return "?";
 }
@@ -71,15 +76,20 @@ std::string cpg_file(const Dataset& dataset, const Site& site, int channel) {
 
 }  // namespace
 
+std::string Dataset::plate_name(int experiment, int plate) const {
+  if (plate_names.empty()) return fmt::format("{}", plate);
+  return plate_names[static_cast<size_t>(experiment)][static_cast<size_t>(plate - 1)];
+}
+
 std::string Dataset::file_of(const Site& site, int channel) const {
+  if (form == TableForm::described) return site.files[static_cast<size_t>(channel)];
   if (is_cpg0004(form)) return cpg_file(*this, site, channel);
   // Without a folder: the name that it would have in the layout of rxrx.ai.
   const auto e = static_cast<size_t>(site.experiment);
   const std::string dir = e < experiment_dirs.size() && !experiment_dirs[e].empty()
                               ? experiment_dirs[e]
                               : "images/" + experiments[e];
-  if (channels_on_disk == 3)
-    return fmt::format("{}/Plate{}/{}_s{}.png", dir, site.plate, site.well, site.site);
+  if (rgb) return fmt::format("{}/Plate{}/{}_s{}.png", dir, site.plate, site.well, site.site);
   return fmt::format("{}/Plate{}/{}_s{}_w{}.png", dir, site.plate, site.well, site.site,
                      channel + 1);
 }
@@ -89,6 +99,7 @@ std::filesystem::path Dataset::path_of(const Site& site, int channel) const {
 }
 
 std::vector<ChannelDisplay> channel_displays(const Dataset& dataset) {
+  if (!dataset.channels.empty()) return dataset.channels;
   // rxrx1-utils, rxrx/io.py, RGB_MAP.
   static const std::vector<ChannelDisplay> rxrx = {
       {"nuclei", {19, 0, 249}, 51},        {"ER", {42, 255, 31}, 107},
@@ -105,17 +116,29 @@ std::vector<ChannelDisplay> channel_displays(const Dataset& dataset) {
   return displays;
 }
 
+std::string expected_files(const Dataset& dataset) {
+  if (is_cpg0004(dataset.form))
+    return "folders PLATE/ with rRRcCCfFFp01-chKsk1fk1fl1.png, or PLATE__*/Images/ with .tiff";
+  if (dataset.form != TableForm::described)
+    return "images/EXP/PlateP/WELL_sS_wC.png, {train,test}/EXP/... or EXP/...";
+  return fmt::format("files as images.file of screen.toml names them, such as {}",
+                     dataset.sites.empty() ? "?" : dataset.sites.front().files.front());
+}
+
 Dataset open_dataset(const std::filesystem::path& path, std::vector<Problem>& problems,
                      std::vector<std::string>& notes) {
   std::error_code error;
   if (!std::filesystem::is_directory(path, error))
     fail(ErrorKind::data,
-         "{}: is not a folder; give the folder of the screen, the one that holds metadata.csv",
+         "{}: is not a folder; give the folder of the screen, the one that holds metadata.csv or "
+         "screen.toml",
          path.string());
   Dataset dataset;
   dataset.root = path;
   read_tables(dataset, problems);
-  if (is_cpg0004(dataset.form))
+  if (dataset.form == TableForm::described)
+    scan_screen_tree(dataset, problems, notes);
+  else if (is_cpg0004(dataset.form))
     scan_cpg_tree(dataset, problems, notes);
   else
     scan_tree(dataset, problems, notes);

@@ -9,6 +9,7 @@
 // and of CPG0004-LINCS, R = 01..16, C = 01..24 (wells A01..P24), F = 01..09, K = 1..5:
 //   [up to 4 folders/]PLATE/rRRcCCfFFp01-chKsk1fk1fl1.png                   8-bit, published
 //   [up to 4 folders/]PLATE__*-Measurement*/Images/rRRcCCfFFp01-chK...tiff   16-bit, raw
+// A screen of one's own is described by a screen.toml (screen_file.h), file names included.
 // A plate of CPG0004 is an experiment here, the domain whose effect is to be removed: experiment =
 // barcode, plate = 1, site = field, cell type A549, sirna = COMPOUND@DOSE. Its tables: metadata.h.
 // Opening lists the folders of the plates once and opens a few images; it reads no pixels.
@@ -27,15 +28,23 @@ inline constexpr int kRxrxClasses = 1139;     // 1108..1137 positive controls, 1
 inline constexpr int kRxrxChannels = 6;
 
 enum class WellType : uint8_t { treatment, positive_control, negative_control };
-enum class Layout : uint8_t { images, train_test, flat, cpg0004, none };  // none: only a table
+enum class Layout : uint8_t {
+  images,
+  train_test,
+  flat,
+  cpg0004,
+  described,  // by screen.toml
+  none        // only a table
+};
 enum class TableForm : uint8_t {
   rxrx,
   kaggle,
   kaggle_names,
   wilds,
-  cpg_metadata,  // CPG0004: our own metadata.csv
-  cpg_index,     // enriched_index.csv or sub_index.csv of the gallery
-  cpg_platemaps  // barcode_platemap.csv, the plate maps and the table of MoAs (lincs-cell-painting)
+  cpg_metadata,   // CPG0004: our own metadata.csv
+  cpg_index,      // enriched_index.csv or sub_index.csv of the gallery
+  cpg_platemaps,  // barcode_platemap.csv, the plate maps, the table of MoAs (lincs-cell-painting)
+  described       // screen.toml and the table that it names
 };
 
 // What a table and a tree may say. Class ids of CPG0004 follow from its names, so `classes` only
@@ -49,10 +58,7 @@ struct PlateDesign {
 inline constexpr PlateDesign kRxrxDesign{4, 2, kRxrxClasses, kRxrxChannels, 'B', 'O', 2, 23};
 inline constexpr PlateDesign kCpgDesign{1, 9, 100000, 5, 'A', 'P', 1, 24};
 inline bool is_cpg0004(TableForm form) {
-  return form >= TableForm::cpg_metadata;
-}
-inline const PlateDesign& design_of(TableForm form) {
-  return is_cpg0004(form) ? kCpgDesign : kRxrxDesign;
+  return form >= TableForm::cpg_metadata && form <= TableForm::cpg_platemaps;
 }
 
 // How a channel is shown to people.
@@ -69,19 +75,20 @@ const char* name_of(TableForm form);
 struct Site {
   std::string site_id;  // "HEPG2-08_1_B02_1"
   int experiment = 0;   // index into Dataset::experiments
-  int plate = 1;        // 1..4; 1 in CPG0004
+  int plate = 1;        // of the experiment, from 1: 1..4; 1 in CPG0004
   std::string well;     // "B02"
   int site = 1;         // 1..2; 1..9 in CPG0004
   WellType well_type = WellType::treatment;
   std::string sirna;     // name as in the table; empty if unknown
   int sirna_id = -1;     // class, 0..num_classes-1; -1 if unknown (unlabelled test wells)
   bool in_test = false;  // column `dataset` is test (or WILDS's val: the paper counts it as test)
-  bool in_validation = false;    // WILDS's val; CPG0004: replicate 4 (and 4, 5 are in_test)
-  std::string cell_type;         // "HEPG2"
-  int table = 0;                 // index into Dataset::tables
-  int row = 0;                   // line in that table, from 1, for messages
-  uint8_t channels_present = 0;  // bit c: the file of channel c exists
-  // CPG0004 only; indices into Dataset::compounds, moas, plate_maps.
+  bool in_validation = false;      // WILDS's val; CPG0004: replicate 4 (and 4, 5 are in_test)
+  std::string cell_type;           // "HEPG2"
+  int table = 0;                   // index into Dataset::tables
+  int row = 0;                     // line in that table, from 1, for messages
+  uint8_t channels_present = 0;    // bit c: the file of channel c exists
+  std::vector<std::string> files;  // [channel], relative to the root; screen.toml only
+  // CPG0004 only (moa: also screen.toml); indices into Dataset::compounds, moas, plate_maps.
   int compound = -1;
   int moa = -1;
   int plate_map = -1;
@@ -116,18 +123,26 @@ struct Dataset {
   std::vector<int> cell_type_of;             // [experiment] -> index into cell_types
   std::vector<std::string> class_names;      // [sirna_id] -> name; empty where no row tells
   std::vector<std::string> compounds;        // CPG0004, sorted: broad_sample or DMSO
-  std::vector<std::string> moas;             // CPG0004, sorted: mechanisms of action
+  std::vector<std::string> moas;             // sorted: mechanisms of action, where tables tell
   std::vector<std::string> plate_maps;       // CPG0004, sorted
   std::vector<Site> sites;                   // sorted by site_id
   int num_classes = 0;                       // largest sirna_id + 1
-  int channels_on_disk = kRxrxChannels;      // 6, or 3 in RxRx1-WILDS, or 5 in CPG0004
-  std::string extension = ".png";            // of the images; CPG0004: .tiff, .tif where raw
-  int image_size = 0;                        // H = W in pixels; 0 without images
+  int channels_on_disk = kRxrxChannels;      // 6; 3 in RxRx1-WILDS, 5 in CPG0004, 1..8 of one's own
+  bool rgb = false;                          // RxRx1-WILDS: one RGB file holds the three channels
+  int tiff_white = 16384;                    // the count of a 16-bit TIFF that becomes 255
+  std::vector<ChannelDisplay> channels;      // screen.toml only; else see channel_displays()
+  std::vector<std::vector<std::string>> plate_names;  // [experiment][plate - 1]; screen.toml only
+  std::string extension = ".png";  // of the images; CPG0004: .tiff, .tif where raw
+  int image_size = 0;              // H = W in pixels; 0 without images
 
   // True if all channels of the site are on disk.
   bool complete(int site) const {
     return sites[static_cast<size_t>(site)].channels_present == (1u << channels_on_disk) - 1;
   }
+  // Files that an image of the site consists of.
+  int files_per_site() const { return rgb ? 1 : channels_on_disk; }
+  // "2", or the table's own name.
+  std::string plate_name(int experiment, int plate) const;
   // The file that holds `channel` (from 0), absolute or relative as root is. In WILDS all three
   // channels of a site name one file.
   std::filesystem::path path_of(const Site& site, int channel) const;
@@ -137,6 +152,9 @@ struct Dataset {
 
 // Names, colours and ranges of all channels on disk.
 std::vector<ChannelDisplay> channel_displays(const Dataset& dataset);
+
+// "expected are ...": which files the screen's images should be, for messages.
+std::string expected_files(const Dataset& dataset);
 
 // Opens the screen at `path`; throws Error(data) with the first problem of the tables and the count
 // of the others. Missing or damaged images are not errors here: see complete() and `data check`.

@@ -9,10 +9,7 @@ FileImages::FileImages(const Dataset& dataset) : dataset_(&dataset) {
     fail(
         ErrorKind::data,
         "{}: has a table but no readable image; expected are {}: download or link the images there",
-        dataset.root.string(),
-        is_cpg0004(dataset.form)
-            ? "folders PLATE/ with rRRcCCfFFp01-chKsk1fk1fl1.png, or PLATE__*/Images/ with .tiff"
-            : "images/EXP/PlateP/WELL_sS_wC.png, {train,test}/EXP/... or EXP/...");
+        dataset.root.string(), expected_files(dataset));
 }
 
 void FileImages::read(int site, std::span<const int> channels, uint8_t* planes) const {
@@ -22,17 +19,17 @@ void FileImages::read(int site, std::span<const int> channels, uint8_t* planes) 
   for (const int c : channels)
     MONO_CHECK(c >= 0 && c < dataset_->channels_on_disk, "channel {} of {}", c,
                dataset_->channels_on_disk);
-  if (dataset_->channels_on_disk != 3) {
+  if (!dataset_->rgb) {
     for (const int c : channels) {
       const std::filesystem::path path = dataset_->path_of(s, c);
-      read_image(path, path.native(), {size, size, 1}, planes);
+      read_image(path, path.native(), {size, size, 1}, dataset_->tiff_white, planes);
       planes += plane;
     }
     return;
   }
   const std::filesystem::path path = dataset_->path_of(s, 0);  // one RGB file
   std::vector<uint8_t> pixels(plane * 3);
-  read_image(path, path.native(), {size, size, 3}, pixels.data());
+  read_image(path, path.native(), {size, size, 3}, dataset_->tiff_white, pixels.data());
   for (const int c : channels) {
     for (size_t i = 0; i < plane; ++i) planes[i] = pixels[i * 3 + static_cast<size_t>(c)];
     planes += plane;

@@ -16,11 +16,17 @@ constexpr uint32_t kControlFields = 16;
 
 enum Part : uint8_t { kTrain, kValidation, kTest, kNone };
 
-// Experiments of the cell type, in order of their names.
-std::vector<int> experiments_of(const Dataset& dataset, const std::string& cell_type) {
+// Experiments of the cell type (empty: the only one), in order of their names.
+std::vector<int> experiments_of(const Dataset& dataset, const std::string& asked) {
   std::vector<int> experiments;
   std::string have;
   for (const std::string& type : dataset.cell_types) have += (have.empty() ? "" : ", ") + type;
+  if (asked.empty() && dataset.cell_types.size() != 1)
+    fail(ErrorKind::usage,
+         "folds rotate the experiments of one cell type, and the table has {}; name one in "
+         "data.cell_types",
+         have);
+  const std::string& cell_type = asked.empty() ? dataset.cell_types.front() : asked;
   for (size_t e = 0; e < dataset.experiments.size(); ++e)
     if (dataset.cell_types[static_cast<size_t>(dataset.cell_type_of[e])] == cell_type)
       experiments.push_back(static_cast<int>(e));

@@ -26,7 +26,7 @@ const char* name_of(Subset subset);
 struct FoldOptions {
   int fold = 1;
   Subset subset = Subset::all;
-  std::string cell_type = "HUVEC";  // of RxRx1; CPG0004 has one
+  std::string cell_type;            // whose experiments rotate; empty: the screen has only one
   int control_fields = 2000;        // CPG0004: at most so many DMSO fields train; 0: all
   uint64_t seed = 0;                // of the draw of those
   bool include_incomplete = false;  // also sites whose images are missing (dry runs)

@@ -8,12 +8,26 @@
 namespace mono {
 namespace {
 
+// ".png", in small letters.
+std::string extension_of(std::string_view name) {
+  const size_t dot = name.rfind('.');
+  std::string extension(dot == name.npos ? "" : name.substr(dot));
+  for (char& c : extension)
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  return extension;
+}
+
 bool is_tiff(const std::filesystem::path& path) {
-  const auto extension = path.extension();
+  const std::string extension = extension_of(path.native());
   return extension == ".tif" || extension == ".tiff";
 }
 
 }  // namespace
+
+bool is_image_file(std::string_view name) {
+  const std::string extension = extension_of(name);
+  return extension == ".png" || extension == ".tif" || extension == ".tiff";
+}
 
 PngInfo image_header(const std::filesystem::path& path, std::string_view file) {
   if (is_tiff(path)) return tiff_header(path, file);
@@ -25,8 +39,8 @@ PngInfo image_header(const std::filesystem::path& path, std::string_view file) {
 }
 
 void read_image(const std::filesystem::path& path, std::string_view file, const PngInfo& expected,
-                uint8_t* pixels) {
-  if (is_tiff(path)) return read_tiff(path, file, expected, pixels);
+                int tiff_white, uint8_t* pixels) {
+  if (is_tiff(path)) return read_tiff(path, file, expected, tiff_white, pixels);
   decode_png(read_png_file(path, file), file, expected, pixels);
 }
 

@@ -8,13 +8,17 @@
 
 namespace mono {
 
+// True for a name that ends with .png, .tif or .tiff, in letters of either case.
+bool is_image_file(std::string_view name);
+
 // Size of the image, from the beginning of the file. Throws PngError; `file` is the name that
 // messages begin with.
 PngInfo image_header(const std::filesystem::path& path, std::string_view file);
 
 // Checks and decodes the whole file, which must have the expected size, into
-// pixels[expected.bytes()], (H,W,C). Throws PngError.
+// pixels[expected.bytes()], (H,W,C). `tiff_white` is the count of a 16-bit TIFF that becomes 255.
+// Throws PngError.
 void read_image(const std::filesystem::path& path, std::string_view file, const PngInfo& expected,
-                uint8_t* pixels);
+                int tiff_white, uint8_t* pixels);
 
 }  // namespace mono

@@ -3,6 +3,7 @@
 #include "kernels/base/error.h"
 #include "train/data/cpg_tables.h"
 #include "train/data/csv.h"
+#include "train/data/screen_table.h"
 #include "train/data/table_fields.h"
 
 #include <algorithm>
@@ -23,17 +24,6 @@ struct Row {
       sirna_id;
 };
 
-// Orders "sirna_2" before "sirna_10".
-bool natural_less(const std::string& a, const std::string& b) {
-  const auto split = [](const std::string& s) {
-    const size_t digits = s.find_last_not_of("0123456789") + 1;  // npos + 1 = 0
-    int number = -1;
-    parse_int(std::string_view(s).substr(digits), number);
-    return std::tuple(std::string_view(s).substr(0, digits), number, std::string_view(s));
-  };
-  return split(a) < split(b);
-}
-
 class Reader {
  public:
   Reader(Dataset& dataset, std::vector<Problem>& problems)
@@ -51,8 +41,8 @@ class Reader {
       fail(ErrorKind::data,
            "{}: has no table; expected is metadata.csv (or rxrx1.csv), Kaggle's train.csv, "
            "test.csv, train_controls.csv and test_controls.csv, or, for CPG0004, here or in "
-           "metadata/, enriched_index.csv, sub_index.csv or barcode_platemap.csv: is this the "
-           "folder of the screen?",
+           "metadata/, enriched_index.csv, sub_index.csv or barcode_platemap.csv, or, for a screen "
+           "of your own, screen.toml: is this the folder of the screen?",
            dataset_.root.string());
     if (rows_.empty() && problems_.empty())
       problem("empty", 0, 1, "holds no rows; copy or download the table again");
@@ -169,7 +159,7 @@ class Reader {
     }
     std::vector<std::pair<int, std::string>> order(kinds.begin(), kinds.end());
     std::sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-      return a.first != b.first ? a.first < b.first : natural_less(a.second, b.second);
+      return a.first != b.first ? a.first < b.first : NaturalLess()(a.second, b.second);
     });
     for (const auto& [type, name] : order)
       if (!number_of_.contains(name)) number_of_.emplace(name, static_cast<int>(number_of_.size()));
@@ -376,7 +366,7 @@ class Reader {
 }  // namespace
 
 void read_tables(Dataset& dataset, std::vector<Problem>& problems) {
-  if (read_cpg_tables(dataset, problems)) return;
+  if (read_screen_table(dataset, problems) || read_cpg_tables(dataset, problems)) return;
   Reader(dataset, problems).read();
 }
 

@@ -1,5 +1,5 @@
 // The tables of a screen, in every form in which RxRx1 was published, read into Dataset::sites;
-// those of CPG0004 are read by cpg_tables.h.
+// those of CPG0004 are read by cpg_tables.h, those that a screen.toml describes by screen_table.h.
 //   rxrx          metadata.csv or rxrx1.csv: a row per site, with sirna and sirna_id
 //   wilds         the same columns, `dataset` in {train, val, test}
 //   kaggle        train.csv, test.csv, train_controls.csv, test_controls.csv: a row per well, sirna

@@ -4,8 +4,8 @@
 // Colours and ranges of the composites are those of rxrx1-utils (Recursion): channel c shows
 // x / hi_c, clipped at 1, times its colour; a composite is the sum over channels, clipped. The
 // ranges are fixed, so that a difference in brightness is one of the screen; CPG0004's five
-// channels have colours and ranges of their own. Single channels are stretched, as their caption
-// says.
+// channels have colours and ranges of their own, a screen of one's own has those of its
+// screen.toml. Single channels are stretched, as their caption says.
 #pragma once
 
 #include "train/data/dataset.h"

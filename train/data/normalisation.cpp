@@ -56,7 +56,7 @@ void number_groups(const Dataset& dataset, const Split& split, NormalisationStat
     if (stats.kind != Normalisation::all) {
       key = {site.experiment, by_plate(stats.kind) ? site.plate : 0};
       name = dataset.experiments[static_cast<size_t>(site.experiment)];
-      if (by_plate(stats.kind)) name += fmt::format(" plate {}", site.plate);
+      if (by_plate(stats.kind)) name += " plate " + dataset.plate_name(site.experiment, site.plate);
     }
     const auto [it, fresh] = group_at.emplace(key, static_cast<int>(stats.groups.size()));
     if (fresh) stats.groups.push_back(name);
@@ -125,6 +125,11 @@ void fill_constants(const Dataset& dataset, NormalisationStats& stats) {
   const bool cpg = is_cpg0004(dataset.form);
   const std::span<const MeanStd> constants =
       cpg ? std::span<const MeanStd>(kCpgConstants) : std::span<const MeanStd>(kRxrxConstants);
+  if (dataset.form == TableForm::described)
+    fail(ErrorKind::usage,
+         "{}: the published constants are those of RxRx1 and CPG0004, not of a screen of your own; "
+         "normalise by plate",
+         dataset.root.string());
   if (static_cast<size_t>(stats.channels) != constants.size())
     fail(ErrorKind::usage,
          "{}: has {} channels on disk, the published constants are for {}; normalise by plate",

@@ -37,7 +37,7 @@ std::vector<int> complete_sites(const Dataset& dataset) {
 }
 
 uint64_t source_bytes_of(const Dataset& dataset, int site) {
-  const int files = dataset.channels_on_disk == 3 ? 1 : dataset.channels_on_disk;
+  const int files = dataset.files_per_site();
   uint64_t bytes = 0;
   std::error_code error;
   for (int c = 0; c < files; ++c) {

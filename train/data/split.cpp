@@ -196,6 +196,14 @@ void require_both_parts(const Dataset& dataset, const SplitOptions& options, con
         "{}: the {} split leaves no {} images: {} sites lack images; `train_rxrx data check` lists "
         "them",
         root, name_of(options.by), part, incomplete);
+  if (options.by == SplitBy::separated && dataset.form == TableForm::described)
+    fail(
+        ErrorKind::data,
+        "{}: the separated split leaves no {} images: split.test_experiments (or columns.split) of "
+        "screen.toml must say that at least one experiment tests and another one does not ({} "
+        "experiment(s) in the table); correct it, widen the selection, or use data.split = "
+        "\"stratified\"",
+        root, part, dataset.experiments.size());
   if (options.by == SplitBy::separated)
     fail(ErrorKind::data,
          "{}: the separated split leaves no {} images: column `dataset` must name at least one "

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 
 namespace mono {
 
@@ -25,5 +26,18 @@ inline bool is_well(std::string_view text, const PlateDesign& design) {
          parse_int(text.substr(1), column) && column >= design.first_column &&
          column <= design.last_column;
 }
+
+// Orders "sirna_2" before "sirna_10".
+struct NaturalLess {
+  bool operator()(std::string_view a, std::string_view b) const {
+    const auto split = [](std::string_view s) {
+      const size_t digits = s.find_last_not_of("0123456789") + 1;  // npos + 1 = 0
+      int number = -1;
+      parse_int(s.substr(digits), number);
+      return std::tuple(s.substr(0, digits), number, s);
+    };
+    return split(a) < split(b);
+  }
+};
 
 }  // namespace mono

@@ -90,7 +90,7 @@ PngInfo tiff_header(const std::filesystem::path& path, std::string_view file) {
 }
 
 void read_tiff(const std::filesystem::path& path, std::string_view file, const PngInfo& expected,
-               uint8_t* pixels) {
+               int white, uint8_t* pixels) {
   const Handle tiff = open_tiff(path, file);
   const Kind k = kind_of(tiff.get(), file);
   const PngInfo info{static_cast<int>(k.width), static_cast<int>(k.height), 1};
@@ -112,8 +112,7 @@ void read_tiff(const std::filesystem::path& path, std::string_view file, const P
       std::copy_n(reinterpret_cast<const uint8_t*>(row.data()), width, pixels);
     else
       for (size_t x = 0; x < width; ++x)
-        pixels[x] =
-            static_cast<uint8_t>(std::min(255, (row[x] * 255 + kTiffWhite / 2) / kTiffWhite));
+        pixels[x] = static_cast<uint8_t>(std::min(255, (row[x] * 255 + white / 2) / white));
   }
 }
 
@@ -130,7 +129,8 @@ PngInfo tiff_header(const std::filesystem::path& /*path*/, std::string_view file
                              file));
 }
 
-void read_tiff(const std::filesystem::path& path, std::string_view file, const PngInfo&, uint8_t*) {
+void read_tiff(const std::filesystem::path& path, std::string_view file, const PngInfo&, int,
+               uint8_t*) {
   tiff_header(path, file);
 }
 

@@ -2,7 +2,7 @@
 //
 // The reader is libtiff's, for which building is optional. TIFF has no checksums: a flipped bit in
 // an uncompressed image is not found, unlike in a PNG.
-//   16 bits become 8:  v = min(255, round(255 count / kTiffWhite))
+//   16 bits become 8:  v = min(255, round(255 count / white)),  white = kTiffWhite by default,
 // one rule for all plates and channels, so that differences in brightness stay. The range of the
 // camera is 65535, but little is above a quarter of it; 64 counts a level keep more levels for what
 // there is. (The published PNGs were corrected for illumination before: their values differ.)
@@ -24,6 +24,6 @@ PngInfo tiff_header(const std::filesystem::path& path, std::string_view file);
 
 // Reads an image of the expected size (one channel) into pixels[expected.bytes()].
 void read_tiff(const std::filesystem::path& path, std::string_view file, const PngInfo& expected,
-               uint8_t* pixels);
+               int white, uint8_t* pixels);
 
 }  // namespace mono

@@ -56,8 +56,9 @@ class Scanner {
           fmt::format("{} images are named WELL_sS.png as in RxRx1-WILDS and {} WELL_sS_wC.png; "
                       "keep one kind",
                       rgb_, grey_));
-    dataset_.channels_on_disk = rgb_ > grey_ ? 3 : kRxrxChannels;
-    if (dataset_.channels_on_disk == 3) dataset_.form = TableForm::wilds;
+    dataset_.rgb = rgb_ > grey_;
+    dataset_.channels_on_disk = dataset_.rgb ? 3 : kRxrxChannels;
+    if (dataset_.rgb) dataset_.form = TableForm::wilds;
     settle_presence();
     find_image_size(dataset_, problems_);
     find_strangers();
@@ -145,7 +146,7 @@ class Scanner {
   void settle_presence() {
     for (Site& site : dataset_.sites) {
       const bool rgb = (site.channels_present & 0x80) != 0;
-      if (dataset_.channels_on_disk == 3)
+      if (dataset_.rgb)
         site.channels_present = rgb ? 0x7 : 0;
       else
         site.channels_present &= 0x3F;

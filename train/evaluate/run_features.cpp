@@ -58,14 +58,14 @@ std::string metadata_csv(const RunSetup& setup, const std::vector<Row>& rows,
   for (size_t i = 0; i < rows.size(); ++i) {
     const size_t index = static_cast<size_t>(rows[i].site);
     const Site& site = dataset.sites[index];
-    csv += fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(site.site_id),
-                       site.plate, csv_field(site.well), site.site,
-                       name_at(dataset.experiments, site.experiment), csv_field(site.cell_type),
-                       csv_field(site.sirna), number(site.sirna_id),
-                       name_at(dataset.compounds, site.compound), name_at(dataset.moas, site.moa),
-                       name_of(site.well_type), site.in_test ? "test" : "train",
-                       name_of(rows[i].part), name_at(keys.domain_names, keys.domain[index]),
-                       number(setup.label[index]), answers.empty() ? "" : number(answers[i]));
+    csv += fmt::format(
+        "{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{}\n", csv_field(site.site_id),
+        csv_field(dataset.plate_name(site.experiment, site.plate)), csv_field(site.well), site.site,
+        name_at(dataset.experiments, site.experiment), csv_field(site.cell_type),
+        csv_field(site.sirna), number(site.sirna_id), name_at(dataset.compounds, site.compound),
+        name_at(dataset.moas, site.moa), name_of(site.well_type), site.in_test ? "test" : "train",
+        name_of(rows[i].part), name_at(keys.domain_names, keys.domain[index]),
+        number(setup.label[index]), answers.empty() ? "" : number(answers[i]));
   }
   return csv;
 }

@@ -21,6 +21,7 @@ using test::TempDir;
 FoldOptions fold(int number, Subset subset = Subset::all) {
   FoldOptions o;
   o.fold = number;
+  o.cell_type = "HUVEC";
   o.subset = subset;
   o.include_incomplete = o.include_unlabelled = true;
   return o;

@@ -189,6 +189,7 @@ TEST(PairSampler, RxRx1HasTheCandidatesThatItsDesignGives) {
   std::filesystem::create_symlink(table, dir / "metadata.csv");
   const Dataset dataset = open_dataset(dir.path());
   FoldOptions fold;
+  fold.cell_type = "HUVEC";
   fold.include_incomplete = true;
   const Split split = make_folds(dataset, fold);
   const PairSampler sampler(pair_keys(dataset, PairDomain::experiment), split.train,

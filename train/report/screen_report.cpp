@@ -1,0 +1,579 @@
+#include "train/report/screen_report.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <set>
+#include <tuple>
+
+#include "kernels/base/error.h"
+#include "models/durable_file.h"
+#include "train/data/check.h"
+#include "train/data/commands.h"
+#include "train/data/image_source.h"
+#include "train/data/image_stats.h"
+#include "train/data/montage.h"
+#include "train/data/table_fields.h"
+#include "train/device.h"
+#include "train/evaluate/inference.h"
+#include "train/evaluate/table1.h"
+#include "train/evaluate/trained_run.h"
+#include "train/evaluate/umap.h"
+#include "train/evaluate/view_features.h"
+#include "train/evaluate/z_norm.h"
+#include "train/report/page.h"
+#include "train/report/screen_figures.h"
+#include "train/run_directory.h"
+
+namespace mono {
+namespace {
+
+using report::Badge;
+using report::Cell;
+using report::Page;
+using report::Table;
+
+constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
+
+std::string count(int64_t n) {
+  return report::figure_text(static_cast<double>(n), 0);
+}
+std::string percent(double share) {
+  return report::figure_text(100 * share, 1) + " %";
+}
+std::string plural(int64_t n, const char* one, const char* many) {
+  return fmt::format("{} {}", count(n), n == 1 ? one : many);
+}
+
+const Site& site_of(const Dataset& dataset, int index) {
+  return dataset.sites[static_cast<size_t>(index)];
+}
+const std::string& experiment_name(const Dataset& dataset, int experiment) {
+  return dataset.experiments[static_cast<size_t>(experiment)];
+}
+
+// All that the page is made of.
+struct Screen {
+  CheckReport check;
+  Dataset dataset;
+  std::unique_ptr<ImageSource> images;
+  DatasetStats stats;
+  report::BrightnessShift brightness;
+  int complete = 0;
+};
+
+// ---- what is there ------------------------------------------------------------------------------
+
+struct ExperimentCounts {
+  std::set<int> plates;
+  std::set<std::pair<int, std::string>> wells[3];  // by WellType
+  int sites = 0, complete = 0, untreated = 0;
+  bool tests = false;
+};
+
+std::vector<ExperimentCounts> counts_of(const Dataset& dataset) {
+  std::vector<ExperimentCounts> counts(dataset.experiments.size());
+  for (int i = 0; i < static_cast<int>(dataset.sites.size()); ++i) {
+    const Site& s = site_of(dataset, i);
+    ExperimentCounts& c = counts[static_cast<size_t>(s.experiment)];
+    c.plates.insert(s.plate);
+    c.wells[static_cast<size_t>(s.well_type)].emplace(s.plate, s.well);
+    ++c.sites;
+    c.complete += dataset.complete(i);
+    c.untreated += dataset.complete(i) && s.well_type == WellType::negative_control;
+    c.tests = s.in_test;
+  }
+  return counts;
+}
+
+void add_overview(Page& page, const Screen& screen) {
+  const Dataset& d = screen.dataset;
+  page.section("What is there");
+  int unlabelled = 0;
+  for (const Site& s : d.sites) unlabelled += s.sirna_id < 0;
+  std::string channels;
+  for (const ChannelDisplay& c : channel_displays(d))
+    channels += (channels.empty() ? "" : ", ") + c.name;
+  page.definitions({{"Layout, table", fmt::format("{}, {}", name_of(d.layout), name_of(d.form))},
+                    {"Sites in the table", count(static_cast<int64_t>(d.sites.size()))},
+                    {"with all images", count(screen.complete)},
+                    {"of wells without any image", count(screen.check.absent_sites)},
+                    {"without a treatment", count(unlabelled)},
+                    {"Experiments, cell types",
+                     fmt::format("{}, {}", d.experiments.size(), d.cell_types.size())},
+                    {"Classes", count(d.num_classes)},
+                    {"Channels", fmt::format("{} ({})", d.channels_on_disk, channels)},
+                    {"Images", fmt::format("{0} x {0} pixels", d.image_size)}});
+  Table table{.caption = "Experiments",
+              .columns = {{"experiment"},
+                          {"cell type"},
+                          {"part"},
+                          {"plates", true},
+                          {"sites", true},
+                          {"with all images", true},
+                          {"treated wells", true},
+                          {"positive controls", true},
+                          {"negative controls", true},
+                          {"their images", true}}};
+  const std::vector<ExperimentCounts> counts = counts_of(d);
+  for (size_t e = 0; e < counts.size(); ++e) {
+    const ExperimentCounts& c = counts[e];
+    table.rows.push_back({d.experiments[e], d.cell_types[static_cast<size_t>(d.cell_type_of[e])],
+                          c.tests ? "test" : "train", count(static_cast<int64_t>(c.plates.size())),
+                          count(c.sites), Cell(count(c.complete)),
+                          count(static_cast<int64_t>(c.wells[0].size())),
+                          count(static_cast<int64_t>(c.wells[1].size())),
+                          count(static_cast<int64_t>(c.wells[2].size())), count(c.untreated)});
+    if (c.complete == 0)
+      for (Cell& cell : table.rows.back()) cell.tone = report::Tone::muted;
+  }
+  if (table.rows.size() > 24)
+    page.folded_table(table);
+  else
+    page.table(table);
+  const auto without = std::count_if(counts.begin(), counts.end(), [](const ExperimentCounts& c) {
+    return c.complete > 0 && c.untreated == 0;
+  });
+  if (without > 0)
+    page.note(
+        fmt::format("{} with images {} no image of a negative control: what differs between "
+                    "experiments cannot be told there from what treatments do.",
+                    plural(without, "experiment", "experiments"), without == 1 ? "has" : "have"),
+        Badge::caution);
+}
+
+// ---- pictures -----------------------------------------------------------------------------------
+
+void add_pictures(Page& page, const Screen& screen) {
+  page.section("What it looks like");
+  MontageLayout layout;
+  layout.tile = 144;  // a page of at most some 5 MB
+  const Picture picture = draw_montage(screen.dataset, *screen.images, layout);
+  const std::vector<uint8_t> png = encode_png(picture.info(), picture.rgb.data(), 9);
+  page.image(png, "Composites of sites of many experiments, and the channels of one",
+             "Negative controls of as many experiments as there is room for, where there are any. "
+             "The ranges of the composites are fixed, so that a difference in brightness is one of "
+             "the screen.");
+}
+
+// ---- brightness ---------------------------------------------------------------------------------
+
+report::HeatMap shift_map(const Screen& screen) {
+  const report::BrightnessShift& b = screen.brightness;
+  report::HeatMap map{.title = "Brightness of experiments",
+                      .description =
+                          "log2 of the mean brightness of each experiment and channel, "
+                          "relative to the experiments' geometric mean"};
+  for (const int e : b.experiments) map.rows.push_back(experiment_name(screen.dataset, e));
+  const std::vector<ChannelDisplay> displays = channel_displays(screen.dataset);
+  for (size_t c = 0; c < displays.size(); ++c)
+    map.columns.push_back(fmt::format("{} {}", c + 1, displays[c].name));
+  map.values = b.shift;
+  map.unit = "log2";
+  map.diverging = true;
+  map.print_values = map.rows.size() <= 60;
+  map.decimals = 2;
+  return map;
+}
+
+// The largest ratio of two experiments' brightness in one channel.
+struct Extremes {
+  double ratio = 1;
+  int brightest = -1, darkest = -1;  // experiments
+  size_t channel = 0;
+};
+
+Extremes extremes_of(const report::BrightnessShift& b) {
+  Extremes result;
+  const auto channels = static_cast<size_t>(b.channels);
+  for (size_t c = 0; c < channels; ++c) {
+    size_t low = b.experiments.size(), high = b.experiments.size();
+    for (size_t e = 0; e < b.experiments.size(); ++e) {
+      const double shift = b.shift[e * channels + c];
+      if (!std::isfinite(shift)) continue;
+      if (low == b.experiments.size() || shift < b.shift[low * channels + c]) low = e;
+      if (high == b.experiments.size() || shift > b.shift[high * channels + c]) high = e;
+    }
+    if (low == b.experiments.size() || low == high) continue;
+    const double ratio = std::exp2(b.shift[high * channels + c] - b.shift[low * channels + c]);
+    if (ratio > result.ratio) result = {ratio, b.experiments[high], b.experiments[low], c};
+  }
+  return result;
+}
+
+Table plates_table(const Screen& screen) {
+  const Dataset& d = screen.dataset;
+  Table table{.caption = "Every plate and channel, counts 0 to 255",
+              .columns = {{"experiment"},
+                          {"plate"},
+                          {"channel"},
+                          {"images", true},
+                          {"mean", true},
+                          {"pooled std", true},
+                          {"mean of stds", true}}};
+  const std::vector<ChannelDisplay> displays = channel_displays(d);
+  for (const GroupStats& g : screen.stats.plates)
+    table.rows.push_back({experiment_name(d, g.experiment), d.plate_name(g.experiment, g.plate),
+                          displays[static_cast<size_t>(g.channel)].name, count(g.images),
+                          report::figure_text(g.pooled.mean, 2),
+                          report::figure_text(g.pooled.std, 2),
+                          report::figure_text(g.mean_of_stds, 2)});
+  return table;
+}
+
+void add_brightness(Page& page, const Screen& screen) {
+  const Dataset& d = screen.dataset;
+  const report::BrightnessShift& b = screen.brightness;
+  page.section("How far experiments differ");
+  const std::string of =
+      b.of_controls ? "of the negative controls, which are the same in every experiment"
+                    : "of all images (not every experiment has images of negative controls), which "
+                      "also differ by treatment and cell type";
+  page.paragraph(fmt::format(
+      "The mean brightness {}. +1 is twice as bright as the experiments' geometric mean, "
+      "-1 half as bright. What differs here is a batch effect before any network sees "
+      "it{}.",
+      of, d.cell_types.size() > 1 ? ", or the cell type: compare experiments of one type" : ""));
+  if (b.experiments.size() > 1)
+    page.figure(shift_map(screen),
+                fmt::format("Brightness {}; {} images a channel in all.",
+                            b.of_controls ? "of negative controls" : "of all images", [&] {
+                              int n = 0;
+                              for (const int images : b.images) n += images;
+                              return count(n);
+                            }()));
+  else
+    page.note("There are images of one experiment only: nothing to compare.");
+  if (!b.between.empty()) {
+    Table table{.caption = fmt::format("Share of the variance of image means that lies between "
+                                       "experiments (by chance {})",
+                                       percent(b.between_by_chance)),
+                .columns = {{"channel"}, {"between experiments", true}}};
+    const std::vector<ChannelDisplay> displays = channel_displays(d);
+    for (size_t c = 0; c < b.between.size(); ++c)
+      table.rows.push_back({displays[c].name, percent(b.between[c])});
+    page.table(table);
+  }
+  page.folded_table(plates_table(screen));
+}
+
+// ---- plates -------------------------------------------------------------------------------------
+
+// A map of the wells that occur, from the first row and column to the last.
+report::HeatMap plate_map(const std::vector<report::WellFigure>& wells, bool brightness) {
+  std::set<std::string, NaturalLess> columns;
+  std::set<std::pair<size_t, std::string>> rows;  // "Z" before "AA"
+  const auto split = [](const std::string& well) {
+    const size_t letters = well.find_first_of("0123456789");
+    return std::pair(well.substr(0, letters), well.substr(letters));
+  };
+  for (const report::WellFigure& w : wells) {
+    const auto [row, column] = split(w.well);
+    rows.emplace(row.size(), row);
+    columns.insert(column);
+  }
+  report::HeatMap map{.title = brightness ? "Brightness by place" : "Sites by place"};
+  for (const auto& row : rows) map.rows.push_back(row.second);
+  map.columns.assign(columns.begin(), columns.end());
+  map.values.assign(map.rows.size() * map.columns.size(), kNothing);
+  for (const report::WellFigure& w : wells) {
+    const auto [row, column] = split(w.well);
+    const auto r =
+        static_cast<size_t>(std::find(map.rows.begin(), map.rows.end(), row) - map.rows.begin());
+    const auto c = static_cast<size_t>(std::find(map.columns.begin(), map.columns.end(), column) -
+                                       map.columns.begin());
+    map.values[r * map.columns.size() + c] = brightness ? w.shift : w.images;
+  }
+  map.unit = brightness ? "log2" : "sites with all images";
+  map.diverging = brightness;
+  return map;
+}
+
+void add_plates(Page& page, const Screen& screen) {
+  const std::vector<report::WellFigure> wells = report::well_figures(screen.dataset, screen.stats);
+  if (wells.empty()) return;
+  page.section("Plates");
+  page.figure(plate_map(wells, false), "Sites with all images at each place, over all plates.");
+  page.figure(plate_map(wells, true),
+              "Brightness of each place relative to its plate, over all plates and channels: what "
+              "depends on the place. Wells of few sites also show their treatments.");
+}
+
+// ---- what is wrong ------------------------------------------------------------------------------
+
+void add_problems(Page& page, const Screen& screen, bool quick) {
+  page.section("Missing and damaged");
+  const CheckReport& check = screen.check;
+  const std::string how =
+      quick ? "sizes and headers were looked at (--quick)" : "every pixel was decoded";
+  if (check.problems.empty())
+    page.note(
+        fmt::format("Nothing: of {}, {}.", plural(check.images_checked, "image", "images"), how),
+        Badge::good);
+  else
+    page.note(
+        fmt::format("{} among {}; {}.",
+                    plural(static_cast<int64_t>(check.problems.size()), "problem", "problems"),
+                    plural(check.images_checked, "image", "images"), how),
+        Badge::caution);
+  if (!check.problems.empty()) {
+    std::map<std::string, int> kinds;
+    for (const Problem& p : check.problems) ++kinds[p.kind];
+    Table summary{.caption = "By kind", .columns = {{"kind"}, {"problems", true}}};
+    for (const auto& [kind, n] : kinds) summary.rows.push_back({kind, count(n)});
+    page.table(summary);
+    constexpr size_t kListed = 500;
+    Table table{.caption = "Each of them", .columns = {{"kind"}, {"message"}}};
+    for (size_t i = 0; i < std::min(kListed, check.problems.size()); ++i)
+      table.rows.push_back({check.problems[i].kind, check.problems[i].message});
+    if (check.problems.size() > kListed)
+      table.rows.push_back({"...", fmt::format("{} more; `train_rxrx data check` lists them",
+                                               check.problems.size() - kListed)});
+    page.folded_table(table);
+  }
+  if (!check.notes.empty()) {
+    page.paragraph("Unusual, not wrong:");
+    constexpr size_t kNotes = 20;
+    std::vector<std::string> notes(
+        check.notes.begin(),
+        check.notes.begin() + static_cast<ptrdiff_t>(std::min(kNotes, check.notes.size())));
+    if (check.notes.size() > kNotes)
+      notes.push_back(fmt::format("{} more", check.notes.size() - kNotes));
+    page.list(notes);
+  }
+}
+
+// ---- the embedding ------------------------------------------------------------------------------
+
+// The negative controls of a run's screen, embedded twice.
+struct Embedded {
+  std::vector<int> sites, experiment, well;
+  Features before, after;
+  std::string how_before, how_after;
+  std::vector<std::string> left_out;  // experiments
+};
+
+std::vector<int> used_sites(const RunSetup& setup) {
+  std::set<int> all;
+  for (const auto* part :
+       {&setup.split.train, &setup.split.validation, &setup.split.test, &setup.split.bank})
+    all.insert(part->begin(), part->end());
+  return {all.begin(), all.end()};
+}
+
+Embedded embed_controls(const TrainedRun& run) {
+  const RunSetup& setup = *run.setup;
+  const Dataset& d = setup.dataset;
+  std::vector<int> all = used_sites(setup);
+  Embedded result;
+  // Statistics of an experiment need two images.
+  std::map<int, int> images;
+  for (const int i : all) ++images[site_of(d, i).experiment];
+  for (const auto& [experiment, n] : images)
+    if (n < 2) result.left_out.push_back(experiment_name(d, experiment));
+  std::erase_if(all, [&](int i) { return images.at(site_of(d, i).experiment) < 2; });
+  std::map<std::tuple<int, int, std::string>, int> wells;
+  for (const int i : all) {
+    const Site& s = site_of(d, i);
+    if (s.well_type != WellType::negative_control) continue;
+    result.sites.push_back(i);
+    result.experiment.push_back(s.experiment);
+    const int next = static_cast<int>(wells.size());
+    result.well.push_back(
+        wells.emplace(std::tuple(s.experiment, s.plate, s.well), next).first->second);
+  }
+  constexpr size_t kLeast = 4;
+  if (result.sites.size() < kLeast)
+    fail(ErrorKind::data,
+         "{}: the run's screen has {} images of negative controls (in experiments of two images or "
+         "more), too few for a map of them; leave --run out",
+         d.root.string(), result.sites.size());
+  if (setup.recipe.batch.form == BatchForm::views) {
+    result.how_before = "as the network gives it";
+    result.how_after = "after Z-norm by experiment";
+    result.before = *view_features(setup, *run.model, result.sites, "embed");
+    result.after = z_norm(result.before, result.experiment, {}, ZNorm::all);
+    return result;
+  }
+  result.how_before = "running statistics";
+  result.how_after = "the experiment's own statistics (AdaBN)";
+  const auto embed = [&](std::span<const int> sites, StatisticsMode mode) {
+    Features features;
+    forward_images(setup, *run.model, sites, mode, "embed",
+                   [&](std::span<const int> batch, const ModelOutput& output) {
+                     const Tensor& rows = output.embedding.value();
+                     if (features.rows == 0)
+                       features = Features(static_cast<int>(result.sites.size()),
+                                           static_cast<int>(rows.shape().back()));
+                     for (size_t n = 0; n < batch.size(); ++n) {
+                       const auto at = std::ranges::lower_bound(result.sites, batch[n]);
+                       if (at == result.sites.end() || *at != batch[n]) continue;  // no control
+                       std::ranges::copy(
+                           row_of(rows, static_cast<int>(n)),
+                           features.row(static_cast<int>(at - result.sites.begin())).begin());
+                     }
+                   });
+    return features;
+  };
+  result.before = embed(result.sites, StatisticsMode::running);
+  // An experiment's statistics are those of all of its images.
+  result.after = embed(all, StatisticsMode::experiment);
+  return result;
+}
+
+report::Scatter map_of(const Dataset& d, const Embedded& e, const Features& features,
+                       const std::string& how) {
+  UmapOptions options;
+  options.metric = UmapMetric::cosine;
+  const Umap map = umap(features, options);
+  report::Scatter scatter{.title = "Negative controls: " + how,
+                          .description = "UMAP of embeddings, coloured by experiment",
+                          .x = {.label = "UMAP 1", .ticks = false},
+                          .y = {.label = "UMAP 2", .ticks = false}};
+  std::map<int, report::Points> groups;
+  for (int i = 0; i < map.points.rows; ++i) {
+    const int experiment = e.experiment[static_cast<size_t>(i)];
+    report::Points& group = groups[experiment];
+    group.name = experiment_name(d, experiment);
+    group.x.push_back(map.points.row(i)[0]);
+    group.y.push_back(map.points.row(i)[1]);
+  }
+  for (auto& [experiment, group] : groups) scatter.groups.push_back(std::move(group));
+  scatter.point = e.sites.size() < 100 ? 7 : e.sites.size() < 2000 ? 4 : 2.4;
+  scatter.equal_units = true;
+  scatter.width = 520;
+  scatter.height = 420;
+  return scatter;
+}
+
+// Returns the line that says it in numbers; empty where there is none to say.
+std::string add_embedding(Page& page, const ScreenReportOptions& options, const TrainedRun& run) {
+  const Dataset& d = run.setup->dataset;
+  const RunInfo info = read_run_info(options.run);
+  const Embedded e = embed_controls(run);
+  page.section("Negative controls in an embedding");
+  page.paragraph(fmt::format(
+      "{} of {} in {}, all untreated: whatever tells experiments apart here is a batch "
+      "effect{}. The network: recipe {}, {} steps of training, on {}.",
+      plural(static_cast<int64_t>(e.sites.size()), "image", "images"),
+      plural(static_cast<int64_t>(std::set<int>(e.well.begin(), e.well.end()).size()), "well",
+             "wells"),
+      plural(static_cast<int64_t>(std::set<int>(e.experiment.begin(), e.experiment.end()).size()),
+             "experiment", "experiments"),
+      d.cell_types.size() > 1 ? ", or the cell type" : "", run.setup->recipe.name, count(run.step),
+      info.data));
+  std::set<int> types;
+  std::set<int> experiments(e.experiment.begin(), e.experiment.end());
+  for (const int x : experiments) types.insert(d.cell_type_of[static_cast<size_t>(x)]);
+  if (types.size() > 1 && types.size() == experiments.size())
+    page.note(
+        "Every experiment here is of another cell type: what is said of experiments is said of "
+        "cell types as well, and cells do differ. Correction should not be asked to hide that.",
+        Badge::caution);
+  if (!e.left_out.empty()) {
+    std::string names;
+    for (const std::string& name : e.left_out) names += (names.empty() ? "" : ", ") + name;
+    page.note(fmt::format("Left out, for having a single image: {}.", names));
+  }
+  const report::Scatter before = map_of(d, e, e.before, e.how_before),
+                        after = map_of(d, e, e.after, e.how_after);
+  page.figures({report::draw(before), report::draw(after)},
+               "UMAP of the same images, each map by itself; distances between maps mean nothing.");
+  const auto near = report::same_experiment_neighbours(e.before, e.experiment, e.well),
+             near_after = report::same_experiment_neighbours(e.after, e.experiment, e.well);
+  if (!near || !near_after) {
+    page.note(
+        "How many neighbours are of the same experiment cannot be said: that takes two "
+        "experiments, and two untreated wells in one of them.");
+    return {};
+  }
+  Table table{.caption = fmt::format("Of the {} nearest neighbours of an image among the {} images "
+                                     "(by cosine, its own well left out), those of its experiment",
+                                     near->k, near->rows),
+              .columns = {{"statistics"}, {"same experiment", true}, {"by chance", true}},
+              .rows = {{e.how_before, percent(near->share), percent(near->chance)},
+                       {e.how_after, percent(near_after->share), percent(near_after->chance)}}};
+  page.table(table);
+  return fmt::format("Neighbours of the same experiment: {} with {}, {} with {}, {} by chance.",
+                     percent(near->share), e.how_before, percent(near_after->share), e.how_after,
+                     percent(near->chance));
+}
+
+// ---- the page -----------------------------------------------------------------------------------
+
+std::string lead_of(const Screen& screen) {
+  const Dataset& d = screen.dataset;
+  std::string lead =
+      fmt::format("{} of {} with all images, in {}.", plural(screen.complete, "site", "sites"),
+                  count(static_cast<int64_t>(d.sites.size())),
+                  plural(static_cast<int64_t>(screen.brightness.experiments.size()), "experiment",
+                         "experiments"));
+  const Extremes x = extremes_of(screen.brightness);
+  if (x.brightest >= 0)
+    lead += fmt::format(" {} are {} times as bright in {} as in {} ({}).",
+                        screen.brightness.of_controls ? "Untreated cells" : "Images",
+                        report::figure_text(x.ratio, 1), experiment_name(d, x.brightest),
+                        experiment_name(d, x.darkest), channel_displays(d)[x.channel].name);
+  return lead;
+}
+
+}  // namespace
+
+int run_data_report(const ScreenReportOptions& options) {
+  require_outside(options.out, options.data);
+  if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
+  const Device device = choose_device(options.compute.device, options.compute.threads);
+  Screen screen;
+  screen.check = check_dataset(options.data, options.quick);
+  std::vector<Problem> problems;
+  std::vector<std::string> notes;
+  screen.dataset = open_dataset(options.data, problems, notes);  // faulty rows are left out
+  screen.images = open_images(screen.dataset, options.cache, options.resize);
+  for (int i = 0; i < static_cast<int>(screen.dataset.sites.size()); ++i)
+    screen.complete += screen.dataset.complete(i);
+  screen.stats = image_statistics(screen.dataset, *screen.images);
+  screen.brightness = report::brightness_shift(screen.dataset, screen.stats);
+  const Dataset& d = screen.dataset;
+
+  std::error_code error;
+  const auto folder = std::filesystem::weakly_canonical(options.data, error);
+  Page page(options.title.empty() ? "Screen " + folder.filename().string() : options.title);
+  const bool complete_rxrx1 = is_complete_rxrx1(d);
+  page.badge(complete_rxrx1 ? "RxRx1, complete"
+                            : fmt::format("{} of {} sites", count(screen.complete),
+                                          count(static_cast<int64_t>(d.sites.size()))),
+             complete_rxrx1 ? Badge::neutral : Badge::caution);
+  page.badge("no figure of a paper", Badge::caution);
+  std::optional<TrainedRun> run;
+  if (!options.run.empty()) {
+    run = load_run(options.run, "", options.data, options.cache, device);
+    page.badge(fmt::format("network: {}, {} training images", run->setup->recipe.name,
+                           count(static_cast<int64_t>(run->setup->split.train.size()))));
+  }
+  const std::string lead = lead_of(screen);
+  page.lead(lead);
+  add_overview(page, screen);
+  if (screen.complete > 0) add_pictures(page, screen);
+  add_brightness(page, screen);
+  add_plates(page, screen);
+  add_problems(page, screen, options.quick);
+  const std::string embedding = run ? add_embedding(page, options, *run) : "";
+  if (!embedding.empty()) page.paragraph(embedding);
+  page.section("To repeat this page");
+  std::string command = fmt::format("train_rxrx data report --data {} --out {}",
+                                    options.data.string(), options.out.string());
+  if (!options.run.empty()) command += " --run " + options.run.string();
+  if (!options.cache.empty()) command += " --cache " + options.cache.string();
+  if (options.resize > 0) command += fmt::format(" --resize {}", options.resize);
+  if (options.quick) command += " --quick";
+  page.code(command);
+  write_file_durably(options.out.string(), page.html());
+  fmt::print("{}: {}\n", options.out.string(), lead);
+  if (!embedding.empty()) fmt::print("{}\n", embedding);
+  return 0;
+}
+
+}  // namespace mono
