@@ -194,7 +194,7 @@ void bind_embeddings(CLI::App& command, EmbeddingsOptions& options) {
                           "the value that marks negative controls"));
   mine(command.add_option("--k", options.k, "neighbours of k-NN")->check(CLI::Range(1, 10000)));
   mine(command.add_option("--kbet-k", options.kbet_neighbours,
-                          "of kBET; 0.5 % of the images without it"));
+                          "of kBET; without it 0.5 % of the images, at least 5 a batch"));
   mine(command.add_flag("--cdcl-compat", options.cdcl_compat, "kBET as CDCL's code has it"));
   mine(command.add_option("--probe-epochs", options.probe_epochs,
                           "of the linear probe; 0: without it"));

@@ -43,7 +43,7 @@ struct EmbeddingsOptions {
   bool json = false;             // JSON on stdout instead of the table
   EmbeddingColumns columns;
   int k = 10;                // of k-NN
-  int kbet_neighbours = 0;   // 0: 0.5 % of the samples
+  int kbet_neighbours = 0;   // 0: the rule of kbet.h
   bool cdcl_compat = false;  // kBET as CDCL's code has it
   int probe_epochs = 100;    // of the linear probe; 0: without it
 };

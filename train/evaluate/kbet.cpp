@@ -9,7 +9,8 @@
 namespace mono {
 namespace {
 
-constexpr int kLeastNeighbours = 10;
+constexpr int64_t kLeastNeighbours = 10;
+constexpr int64_t kLeastPerBatch = 5;
 constexpr int64_t kSamplesPerNeighbour = 200;  // K is 0.5 % of the samples
 constexpr int64_t kRowsPerUnit = 256;
 
@@ -38,8 +39,9 @@ Batches batches_of(std::span<const int> numbers) {
 
 }  // namespace
 
-int kbet_neighbours(int64_t samples) {
-  return std::max(kLeastNeighbours, static_cast<int>(samples / kSamplesPerNeighbour));
+int kbet_neighbours(int64_t samples, int batches) {
+  return static_cast<int>(std::max({kLeastNeighbours, samples / kSamplesPerNeighbour,
+                                    std::min(kLeastPerBatch * batches, samples / 4)}));
 }
 
 Kbet kbet(FeatureView features, std::span<const int> batches, const KbetOptions& options) {
@@ -47,17 +49,18 @@ Kbet kbet(FeatureView features, std::span<const int> batches, const KbetOptions&
              batches.size(), features.rows);
   Kbet result;
   result.samples = features.rows;
-  result.neighbours = options.neighbours > 0 ? options.neighbours : kbet_neighbours(features.rows);
-  if (result.neighbours < 2 || features.rows < result.neighbours)
-    fail(ErrorKind::data,
-         "kBET: a neighbourhood of {} of {} samples cannot be tested: it takes 2 or more, and as "
-         "many samples",
-         result.neighbours, features.rows);
   const Batches groups = batches_of(batches);
   result.batches = static_cast<int>(groups.share.size());
   if (result.batches < 2)
     fail(ErrorKind::data, "kBET: all {} samples are of one batch; it compares batches",
          features.rows);
+  result.neighbours =
+      options.neighbours > 0 ? options.neighbours : kbet_neighbours(features.rows, result.batches);
+  if (result.neighbours < 2 || features.rows < result.neighbours)
+    fail(ErrorKind::data,
+         "kBET: a neighbourhood of {} of {} samples cannot be tested: it takes 2 or more, and as "
+         "many samples",
+         result.neighbours, features.rows);
 
   const size_t k = static_cast<size_t>(result.neighbours - 1);
   const Neighbours found = nearest_others(features, static_cast<int>(k));

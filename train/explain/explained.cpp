@@ -4,8 +4,8 @@
 
 #include <limits>
 
-#include "train/evaluate/table1.h"
 #include "train/recipe_keys.h"
+#include "train/reproduce/scale.h"
 
 namespace mono::explained {
 

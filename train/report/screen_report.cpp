@@ -19,13 +19,13 @@
 #include "train/data/table_fields.h"
 #include "train/device.h"
 #include "train/evaluate/inference.h"
-#include "train/evaluate/table1.h"
 #include "train/evaluate/trained_run.h"
 #include "train/evaluate/umap.h"
 #include "train/evaluate/view_features.h"
 #include "train/evaluate/z_norm.h"
 #include "train/report/page.h"
 #include "train/report/screen_figures.h"
+#include "train/reproduce/scale.h"
 #include "train/run_directory.h"
 
 namespace mono {

@@ -63,7 +63,7 @@ TEST(SynthCpg, OpensChecksAndFolds) {
   for (const auto& [key, plates] : plates_of) EXPECT_EQ(plates.size(), 5u);
   EXPECT_EQ(controls, 5 * 4 * 2);
   EXPECT_EQ(fold_count(d, {}), 5);
-  EXPECT_EQ(make_folds(d, {.fold = 5}).test.size(), 16u);
+  EXPECT_EQ(make_folds(d, {.fold = 5, .cell_type = {}}).test.size(), 16u);
   const Dataset selected = select_treatments(d);
   EXPECT_EQ(selected.num_classes, 5);
 }

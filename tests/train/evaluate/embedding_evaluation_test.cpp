@@ -140,9 +140,11 @@ TEST(Kbet, IsOneForMixedAndZeroForSeparateBatches) {
   Features apart = random_features(600, 8);
   for (int i = 0; i < 600; ++i) apart.row(i)[static_cast<size_t>(i % 3)] += 50;
   EXPECT_EQ(kbet(apart, cycle(600, 3)).score, 0);
-  EXPECT_EQ(kbet_neighbours(9854), 49);
-  EXPECT_EQ(kbet_neighbours(39342), 196);
-  EXPECT_EQ(kbet_neighbours(100), 10);
+  EXPECT_EQ(kbet_neighbours(9854, 4), 49);
+  EXPECT_EQ(kbet_neighbours(39342, 16), 196);
+  EXPECT_EQ(kbet_neighbours(100, 2), 10);
+  EXPECT_EQ(kbet_neighbours(1280, 10), 50);  // five a batch
+  EXPECT_EQ(kbet_neighbours(100, 10), 25);   // but a quarter of the samples at most
 }
 
 TEST(Kbet, HasTheSameBitsForAnyNumberOfThreadsAndIgnoresGapsInNumbers) {

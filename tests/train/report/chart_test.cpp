@@ -1,3 +1,6 @@
+// GCC 12 takes the strings of braced temporaries for uninitialised once they are inlined (bug 105562).
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
 #include "train/report/chart.h"
 
 #include <gmock/gmock.h>
