@@ -135,7 +135,7 @@ TEST(ZNorm, ALastBatchOfOneRowJoinsTheOneBefore) {
 TEST(Kbet, IsOneForMixedAndZeroForSeparateBatches) {
   const Features mixed = random_features(600, 8);
   const Kbet good = kbet(mixed, cycle(600, 3));
-  EXPECT_EQ(good.neighbours, 10);
+  EXPECT_EQ(good.neighbours, 15);
   EXPECT_GT(good.score, 0.85);
   Features apart = random_features(600, 8);
   for (int i = 0; i < 600; ++i) apart.row(i)[static_cast<size_t>(i % 3)] += 50;

@@ -95,6 +95,7 @@ TEST_F(GoldenEvaluation, ChiSquaredEqualsSciPy) {
 TEST_F(GoldenEvaluation, KbetEqualsSciPyInBothForms) {
   for (const bool compat : {false, true}) {
     KbetOptions options;
+    options.neighbours = 10;
     options.cdcl_compat = compat;
     const Kbet ours = kbet(features_, domain_, options);
     const std::vector<double> golden = file_.values<double>(compat ? "kbet.cdcl_p" : "kbet.p");

@@ -1,4 +1,4 @@
-// GCC 12 takes the strings of braced temporaries for uninitialised once they are inlined (bug 105562).
+// GCC 12 takes the strings of braced temporaries for uninitialised once inlined (bug 105562).
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 
 #include "train/report/chart.h"
