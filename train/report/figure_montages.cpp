@@ -90,12 +90,12 @@ std::string broadest_cell_type(const Dataset& dataset) {
       ->first;
 }
 
-// "2 treatments", or what is less than that.
+// "2 treatments"; where the paper's figure shows more, `lacking` says so.
 std::string shown_of(size_t shown, int wanted, const char* what, std::string& lacking) {
   if (static_cast<int>(shown) < wanted)
-    lacking +=
-        fmt::format(" The screen has {} of the {} {} that the figure shows.", shown, wanted, what);
-  return fmt::format("{} {}", shown, what);
+    lacking += fmt::format(" The screen has {} of the {} {}s that the paper's figure shows.", shown,
+                           wanted, what);
+  return fmt::format("{} {}{}", shown, what, shown == 1 ? "" : "s");
 }
 
 std::string scale_text(const Dataset& dataset, MontageScale scale) {
