@@ -240,16 +240,18 @@ Figure similarity_figure(std::span<const EmbeddedImages> methods,
                                  panel.different.count_text()});
 
     Histogram chart;
-    chart.title = fmt::format("{}: KS {}, W₁ {}", panel.title, figure_text(panel.ks, 2),
-                              figure_text(panel.w1, 2));
+    chart.title = panel.title;
     chart.description = fmt::format(
         "Cosine similarities of pairs of the same treatment (mean {}) and of different treatments "
         "(mean {}).",
         figure_text(panel.same.mean(), 2), figure_text(panel.different.mean(), 2));
-    chart.x = {.label = "cosine similarity", .low = low, .high = high};
+    chart.x.label = fmt::format("cosine similarity; KS {}, W₁ {}", figure_text(panel.ks, 2),
+                                figure_text(panel.w1, 2));
+    chart.x.low = low;
+    chart.x.high = high;
     chart.samples = {{"different treatments", std::move(panel.different.values), Colour::green},
                      {"same treatment", std::move(panel.same.values), Colour::blue}};
-    chart.width = 520;
+    chart.width = 430;  // within and across stand side by side on a page
     chart.height = 280;
     figure.panels.push_back(draw(chart));
   }

@@ -177,8 +177,8 @@ void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& i
   chart.equal_units = true;
   chart.point = images.images() < 3000 ? 4 : 2.4;
   if (options.inset) chart.inset = inset_of(layout.points, images.treatment);
-  chart.width = options.inset ? 720 : 460;
-  chart.height = options.inset ? 480 : 460;
+  chart.width = options.inset ? 720 : 430;  // two of a page's width
+  chart.height = options.inset ? 480 : 440;
   figure.panels.push_back(draw(chart));
 
   Json numbers = Json::object();
