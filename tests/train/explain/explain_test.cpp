@@ -16,6 +16,7 @@
 #include "train/evaluate/evaluate.h"
 #include "train/explain/domain_probe.h"
 #include "train/explain/explained.h"
+#include "train/idle_keys.h"
 
 namespace mono {
 namespace {
@@ -60,14 +61,7 @@ class Explain : public ::testing::Test {
     return options;
   }
   static std::string run(const ExplainOptions& options) {
-    ::testing::internal::CaptureStdout();
-    try {
-      EXPECT_EQ(run_explain(options), 0);
-    } catch (...) {
-      ::testing::internal::GetCapturedStdout();
-      throw;
-    }
-    return ::testing::internal::GetCapturedStdout();
+    return quietly([&] { EXPECT_EQ(run_explain(options), 0); });
   }
   static std::string usage_error_of(const ExplainOptions& options) {
     try {
@@ -83,32 +77,29 @@ class Explain : public ::testing::Test {
   fs::path train_views(const std::string& recipe) {
     TrainOptions options;
     options.recipe = "smoke/cdcl/table1/" + recipe;
-    options.sets = {"model.patch=4",
-                    "model.depth=1",
-                    "model.dim=16",
-                    "model.heads=2",
-                    "model.drop_path=0.0",
-                    "data.validation_experiments=0",
-                    "batch.anchors=6",
-                    "views.size=16",
-                    "views.local_size=8",
-                    "ssl.hidden=12",
-                    "ssl.bottleneck=8",
-                    "ssl.outputs=10",
-                    "ssl.byol_hidden=12",
-                    "ssl.byol_outputs=8",
-                    "train.epochs=1",
-                    "loader.workers=1",
-                    "validation.every_epochs=0"};
+    options.sets = sets_that_apply(
+        options.recipe,
+        {"model.patch=4", "model.depth=1", "model.dim=16", "model.heads=2", "model.drop_path=0.0",
+         "data.validation_experiments=0", "batch.anchors=6", "views.size=16", "views.local_size=8",
+         "ssl.hidden=12", "ssl.bottleneck=8", "ssl.outputs=10", "ssl.byol_hidden=12",
+         "ssl.byol_outputs=8", "train.epochs=1", "loader.workers=1", "validation.every_epochs=0"});
     options.data = screen_->path();
     options.out = folder_ / recipe;
     options.compute.device = "cpu";
-    ::testing::internal::CaptureStdout();
-    ::testing::internal::CaptureStderr();
-    EXPECT_EQ(run_train(options), 0);
-    ::testing::internal::GetCapturedStdout();
-    ::testing::internal::GetCapturedStderr();
+    quietly([&] { EXPECT_EQ(run_train(options), 0); });
     return options.out;
+  }
+  // What `work` prints to stdout, also where it throws.
+  template <class Work>
+  static std::string quietly(Work work) {
+    ::testing::internal::CaptureStdout();
+    try {
+      work();
+    } catch (...) {
+      ::testing::internal::GetCapturedStdout();
+      throw;
+    }
+    return ::testing::internal::GetCapturedStdout();
   }
 
   static TempDir* screen_;
