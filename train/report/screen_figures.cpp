@@ -152,14 +152,15 @@ std::optional<NeighbourShare> same_experiment_neighbours(FeatureView features,
   if (wells_of_experiment.size() < 2 || !repeated) return std::nullopt;
   NeighbourShare result;
   result.rows = features.rows;
-  int least = features.rows;
+  int k = most_neighbours;
   for (size_t i = 0; i < rows; ++i) {
     const int own = rows_of_well.at(well[i]), others = features.rows - own;
-    least = std::min(least, others);
-    result.chance += static_cast<double>(rows_of_experiment.at(experiment[i]) - own) / others;
+    const int same = rows_of_experiment.at(experiment[i]) - own;
+    k = std::min(k, same > 0 ? same : others);
+    result.chance += static_cast<double>(same) / others;
   }
   result.chance /= features.rows;
-  result.k = std::min(most_neighbours, least);
+  result.k = k;
   const Neighbours near = nearest(features, features, result.k, well, well);
   int64_t same = 0;
   for (size_t i = 0; i < near.index.size(); ++i)

@@ -42,7 +42,8 @@ std::vector<WellFigure> well_figures(const Dataset& dataset, const DatasetStats&
 
 // The k nearest neighbours (by cosine) of each row among the rows of other wells: how many are of
 // its own experiment, and how many would be if neighbours were drawn at random. k: at most
-// `most_neighbours`, and what the rows leave to choose from.
+// `most_neighbours`, and so few that all of a row's could be of its experiment, where that has
+// another well at all.
 struct NeighbourShare {
   int rows = 0, k = 0;
   double share = 0, chance = 0;  // 0..1

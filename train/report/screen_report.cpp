@@ -130,10 +130,18 @@ void add_overview(Page& page, const Screen& screen) {
     if (c.complete == 0)
       for (Cell& cell : table.rows.back()) cell.tone = report::Tone::muted;
   }
-  if (table.rows.size() > 24)
+  constexpr size_t kShort = 24;
+  if (table.rows.size() > kShort) {  // those with images first, all of them folded away
+    Table imaged = table;
+    imaged.caption = "Experiments with images";
+    imaged.rows.clear();
+    for (size_t e = 0; e < counts.size(); ++e)
+      if (counts[e].complete > 0) imaged.rows.push_back(table.rows[e]);
+    if (!imaged.rows.empty() && imaged.rows.size() <= kShort) page.table(imaged);
     page.folded_table(table);
-  else
+  } else {
     page.table(table);
+  }
   const auto without = std::count_if(counts.begin(), counts.end(), [](const ExperimentCounts& c) {
     return c.complete > 0 && c.untreated == 0;
   });
@@ -179,28 +187,34 @@ report::HeatMap shift_map(const Screen& screen) {
   return map;
 }
 
-// The largest ratio of two experiments' brightness in one channel.
+// The largest ratio of two experiments' brightness in one channel, of one cell type if any has two
+// experiments: what cells look like is no batch effect.
 struct Extremes {
   double ratio = 1;
   int brightest = -1, darkest = -1;  // experiments
   size_t channel = 0;
+  bool of_one_cell_type = true;
 };
 
-Extremes extremes_of(const report::BrightnessShift& b) {
+Extremes extremes_of(const Dataset& d, const report::BrightnessShift& b) {
   Extremes result;
   const auto channels = static_cast<size_t>(b.channels);
-  for (size_t c = 0; c < channels; ++c) {
-    size_t low = b.experiments.size(), high = b.experiments.size();
-    for (size_t e = 0; e < b.experiments.size(); ++e) {
-      const double shift = b.shift[e * channels + c];
-      if (!std::isfinite(shift)) continue;
-      if (low == b.experiments.size() || shift < b.shift[low * channels + c]) low = e;
-      if (high == b.experiments.size() || shift > b.shift[high * channels + c]) high = e;
-    }
-    if (low == b.experiments.size() || low == high) continue;
-    const double ratio = std::exp2(b.shift[high * channels + c] - b.shift[low * channels + c]);
-    if (ratio > result.ratio) result = {ratio, b.experiments[high], b.experiments[low], c};
-  }
+  const auto type_of = [&](size_t e) {
+    return d.cell_type_of[static_cast<size_t>(b.experiments[e])];
+  };
+  const auto look = [&](bool one_type) {
+    for (size_t high = 0; high < b.experiments.size(); ++high)
+      for (size_t low = 0; low < b.experiments.size(); ++low)
+        for (size_t c = 0; c < channels; ++c) {
+          if (one_type && type_of(high) != type_of(low)) continue;
+          const double ratio =
+              std::exp2(b.shift[high * channels + c] - b.shift[low * channels + c]);
+          if (ratio > result.ratio)
+            result = {ratio, b.experiments[high], b.experiments[low], c, one_type};
+        }
+  };
+  look(true);
+  if (result.brightest < 0) look(false);
   return result;
 }
 
@@ -294,7 +308,7 @@ report::HeatMap plate_map(const std::vector<report::WellFigure>& wells, bool bri
 
 void add_plates(Page& page, const Screen& screen) {
   const std::vector<report::WellFigure> wells = report::well_figures(screen.dataset, screen.stats);
-  if (wells.empty()) return;
+  if (wells.size() < 2) return;  // nothing to compare
   page.section("Plates");
   page.figure(plate_map(wells, false), "Sites with all images at each place, over all plates.");
   page.figure(plate_map(wells, true),
@@ -444,8 +458,8 @@ report::Scatter map_of(const Dataset& d, const Embedded& e, const Features& feat
   for (auto& [experiment, group] : groups) scatter.groups.push_back(std::move(group));
   scatter.point = e.sites.size() < 100 ? 7 : e.sites.size() < 2000 ? 4 : 2.4;
   scatter.equal_units = true;
-  scatter.width = 520;
-  scatter.height = 420;
+  scatter.width = 430;
+  scatter.height = 380;
   return scatter;
 }
 
@@ -511,12 +525,13 @@ std::string lead_of(const Screen& screen) {
                   count(static_cast<int64_t>(d.sites.size())),
                   plural(static_cast<int64_t>(screen.brightness.experiments.size()), "experiment",
                          "experiments"));
-  const Extremes x = extremes_of(screen.brightness);
+  const Extremes x = extremes_of(d, screen.brightness);
   if (x.brightest >= 0)
-    lead += fmt::format(" {} are {} times as bright in {} as in {} ({}).",
+    lead += fmt::format(" {} are {} times as bright in {} as in {} ({}{}).",
                         screen.brightness.of_controls ? "Untreated cells" : "Images",
                         report::figure_text(x.ratio, 1), experiment_name(d, x.brightest),
-                        experiment_name(d, x.darkest), channel_displays(d)[x.channel].name);
+                        experiment_name(d, x.darkest), channel_displays(d)[x.channel].name,
+                        x.of_one_cell_type ? "" : "; cells of other types");
   return lead;
 }
 

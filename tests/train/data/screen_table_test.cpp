@@ -302,12 +302,12 @@ INSTANTIATE_TEST_SUITE_P(
     All, ScreenKeys,
     testing::Values(
         KeyCase{"Barcode\"", "Barcode\"\nplates = \"x\"",
-                "8:1: unknown key 'columns.plates'; did you mean 'columns.plate'?"},
+                "9:1: unknown key 'columns.plates'; did you mean 'columns.plate'?"},
         KeyCase{"[plate]", "[plates]\n[plate]", "unknown table 'plates'; did you mean 'plate'?"},
         KeyCase{"experiment = \"Run\"", "", "6:2: key 'columns.experiment' is missing; add it"},
-        KeyCase{"wells = 96", "wells = 100", "23:9: plate.wells: there is no plate of 100 wells"},
+        KeyCase{"wells = 96", "wells = 100", "22:9: plate.wells: there is no plate of 100 wells"},
         KeyCase{"wells = 96", "wells = \"96\"", "is a string, where an integer is expected"},
-        KeyCase{"wells = 96", "", "22:2: key 'plate.wells' is missing"},
+        KeyCase{"wells = 96", "", "21:2: key 'plate.wells' is missing"},
         KeyCase{"[\"DMSO\"]", "\"DMSO\"", "where an array of strings, such as [\"DMSO\"]"},
         KeyCase{"[\"DMSO\"]", "[\"taxol\"]", "'taxol' is also in controls.negative"},
         KeyCase{"[\"DMSO\"]", "[\"DMSO\"]\ntreatment = [\"x\"]",
@@ -325,7 +325,7 @@ INSTANTIATE_TEST_SUITE_P(
         KeyCase{"#4040ff", "blue", "'blue' is not a colour; write red, green and blue as #ff8000"},
         KeyCase{"255, 255, 200", "255, 256, 200", "channels.white: 256 is out of range, 1 to 255"},
         KeyCase{"\"actin\", ", "\"DNA\", ", "channels.names: 'DNA' appears twice"},
-        KeyCase{"[controls]", "[controls", "19:"},
+        KeyCase{"[controls]", "[controls", "14:10: "},
         KeyCase{"format_version = 1", "format_version = 2", "2 is out of range, 1 to 1"}));
 
 struct TableCase {
@@ -359,9 +359,9 @@ INSTANTIATE_TEST_SUITE_P(
         TableCase{"run 3", "run 4", "", "", "split", "'run 4' is the experiment of no row"},
         TableCase{"", "", "PL1-9,B2,1", "PL1-9,I2,1", "well",
                   "wells.csv:2: well 'I2' is not on a plate of 96 wells (A01 to H12"},
-        TableCase{"", "", "PL1-9,B2,1", "PL1-9,B2,one", "number",
-                  "wells.csv:2: {site:02} needs a whole number, and site is 'one'"},
-        TableCase{"f{site:02}", "f{site}", "PL1-9,B2,1", "PL1-9,B2,one", "site",
+        TableCase{"f{site:02}", "f{Operator:02}", "", "", "number",
+                  "wells.csv:2: {Operator:02} needs a whole number, and Operator is 'AB'"},
+        TableCase{"", "", "PL1-9,B2,1", "PL1-9,B2,one", "site",
                   "wells.csv:2: site 'one' is not a whole number from 0 to 9999"},
         TableCase{"", "", "PL1-9,B2,1", "PL1-9,B2,2", "duplicate",
                   "wells.csv:3: site 'run 1_PL1-9_B02_2' was already given by wells.csv:2"},
