@@ -206,8 +206,7 @@ class OwnScreenCommands : public testing::Test {
   }
 
   static std::string sets() {
-    return " --set data.crop=16 --set train.epochs=1 --set loader.workers=1 --set "
-           "checkpoint.every_epochs=0";
+    return " --set train.epochs=1 --set loader.workers=1 --set checkpoint.every_epochs=0";
   }
 
   TempDir work_;
@@ -238,7 +237,7 @@ TEST_F(OwnScreenCommands, TrainEvaluateAndEmbed) {
       run("train --recipe own/adabn --set model.backbone=densenet_smoke --set model.growth=4 --set "
           "model.blocks=[1,2] --set model.stem=8 --set model.neck=16 --set batch.groups=2 --set "
           "batch.group_size=6 --out " +
-          folder + cache + sets());
+          folder + cache + " --set data.crop=16" + sets());
   ASSERT_EQ(train.code, 0) << train.err;
   const Outcome evaluate = run("evaluate " + folder);
   ASSERT_EQ(evaluate.code, 0) << evaluate.err;
