@@ -454,9 +454,11 @@ TEST_F(SelfSupervisedStepTest, ABestCheckpointThatMeetsAFullDiskIsNotTheBest) {
   rlimit limit = unlimited;
   limit.rlim_cur = 50'000;  // less than the weights, more than the log
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  testing::internal::CaptureStdout();  // which may be a long file
   testing::internal::CaptureStderr();
   const int code = train(full, {"checkpoint.every_epochs=0", seed});
   const std::string warning = testing::internal::GetCapturedStderr();
+  testing::internal::GetCapturedStdout();
   make_room(0);
   std::signal(SIGXFSZ, before);
   EXPECT_EQ(code, 0);
