@@ -1,13 +1,8 @@
-#!/ usr / bin / env python3
-""
-    "Reports in a real browser: no console message, no request, no script, quick to load, nothing cut off.
+#!/usr/bin/env python3
+"""Reports in a real browser: no console message, no request, no script, quick to load, nothing cut off.
 
-    browser_test.py-- tests build /
-    cpu / tests /
-    train_tests the pages that the tests make(a hostile one, 20,
-                                              000 points) browser_test.py FILE.html
-    ...[--out DIR] any page;
-DIR receives light.png, dark.png, narrow.png,
+  browser_test.py --tests build/cpu/tests/train_tests   the pages that the tests make (a hostile one, 20,000 points)
+  browser_test.py FILE.html... [--out DIR]              any page; DIR receives light.png, dark.png, narrow.png,
                                                         print.pdf and, where pdftoppm is there, print-N.png
 
 Drives headless Chromium over its DevTools protocol (a pipe), with Python's standard library alone. Before it
@@ -67,8 +62,7 @@ class Browser:
 
     def call(self, method, **params):
         self.serial += 1
-        request = {
-  "id" : self.serial, "method" : method, "params" : params}
+        request = {"id": self.serial, "method": method, "params": params}
         if self.session:
             request["sessionId"] = self.session
         os.write(self.write_end, json.dumps(request).encode() + b"\0")
@@ -184,7 +178,7 @@ def main():
             check_that_faults_are_noticed(browser, folder)
             failed = False
             for file in files:
-#The quickest of eight : a busy machine says nothing about a page.
+                # The quickest of eight: a busy machine says nothing about a page.
                 faults, seconds = faults_of(browser, file)
                 for _ in range(7):
                     if seconds > MOST_SECONDS:
