@@ -561,6 +561,7 @@ int run_data_report(const ScreenReportOptions& options) {
                             : fmt::format("{} of {} sites", count(screen.complete),
                                           count(static_cast<int64_t>(d.sites.size()))),
              complete_rxrx1 ? Badge::neutral : Badge::caution);
+  if (is_synthetic(d)) page.badge("synthetic", Badge::caution);
   page.badge("no figure of a paper", Badge::caution);
   std::optional<TrainedRun> run;
   if (!options.run.empty()) {
