@@ -68,9 +68,11 @@ std::string own_statistics(const Recipe& recipe) {
   return recipe.domain.adabn ? "experiment" : "running";
 }
 
-// Names without the folders that all of them share: "adabn" of "smoke/rxrx1/table1/adabn". One of
-// the folders stays where a name would be empty.
+// "adabn" of "smoke/rxrx1/table1/adabn" where no two recipes end alike; else names without the
+// folders that all of them share.
 std::vector<std::string> short_names(const std::vector<std::string>& names) {
+  std::map<std::string, std::set<std::string>> by_end;
+  for (const std::string& name : names) by_end[name.substr(name.rfind('/') + 1)].insert(name);
   size_t shared = 0;
   if (!names.empty()) {
     const std::string& first = names.front();
@@ -81,7 +83,10 @@ std::vector<std::string> short_names(const std::vector<std::string>& names) {
     }
   }
   std::vector<std::string> out;
-  for (const std::string& name : names) out.push_back(name.substr(shared));
+  for (const std::string& name : names) {
+    const std::string end = name.substr(name.rfind('/') + 1);
+    out.push_back(end.empty() || by_end.at(end).size() > 1 ? name.substr(shared) : end);
+  }
   return out;
 }
 

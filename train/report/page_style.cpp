@@ -32,10 +32,10 @@ table{border-collapse:collapse;font-size:.93rem}
 caption{text-align:left;color:var(--muted);padding:0 0 .45rem;font-size:.9rem}
 th,td{padding:.32rem .75rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 thead th,thead td{border-bottom:2px solid var(--muted);vertical-align:bottom}
-tbody th{font-weight:500}
+tbody th{font-weight:500;min-width:9rem}
 tbody tr:hover{background:var(--soft)}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-th.num{text-align:right}
+th.num{text-align:right;white-space:normal}
 td.strong,th.strong{font-weight:700}td.muted{color:var(--muted)}
 td.inside{color:var(--good)}td.outside{color:var(--caution)}
 abbr{text-decoration:none}
@@ -56,7 +56,7 @@ dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 body{font-size:10.5pt}header,main,nav{max-width:none;padding:0}
 nav,summary{display:none}details>*{display:none}
 h2,h3{break-after:avoid}figure,tr,.note{break-inside:avoid}
-pre{max-height:none;white-space:pre-wrap}.wide{overflow:visible}
+pre{max-height:none;white-space:pre-wrap}.wide{overflow:visible}table{font-size:8.5pt}th,td{padding:.2rem .45rem}
 .badges li,.note{border:1px solid var(--line)}
 a{color:inherit;text-decoration:none}
 }

@@ -197,6 +197,9 @@ void count_steps(RunRecord& run) {
 RunState state_of(const RunRecord& run) {
   if (!fs::exists(run.folder / "recipe.toml") && run.metrics.rows() == 0) return RunState::absent;
   if (run.total_steps > 0 && run.steps >= run.total_steps) return RunState::finished;
+  // controls/untrained: a checkpoint of nothing is all that there is to be.
+  if (run.recipe && run.recipe->train.epochs == 0 && run.checkpoint_step == 0)
+    return RunState::finished;
   if (is_locked(run.folder)) return RunState::training;
   return run.steps > 0 ? RunState::stopped : RunState::started;
 }

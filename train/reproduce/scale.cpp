@@ -6,7 +6,8 @@ namespace mono {
 
 std::string Scale::text() const {
   if (ours()) return "full data";
-  std::string text = smoke ? "smoke recipes, " : changed ? "changed recipes, " : "";
+  std::string text = changed ? "changed " : "";
+  if (smoke || changed) text += smoke ? "smoke recipes, " : "recipes, ";
   if (missing_weights && !smoke) text += "from scratch, ";
   switch (data) {
     case DataScale::full:
