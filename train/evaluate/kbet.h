@@ -7,8 +7,8 @@
 //
 // Consistent form (Buettner 2019): the neighbourhood is the sample itself and its K - 1 nearest.
 // cdcl_compat: the K - 1 nearest without the sample, against f_b K all the same, as CDCL's code.
-// K: 0.5 % of the samples, rounded down, as the paper; but at least 10, and at least 5 a batch, up to
-// a quarter of the samples: a chi-squared test of smaller expected counts (Cochran 1954) accepts
+// K: 0.5 % of the samples, rounded down, as the paper; but at least 10, and at least 5 a batch, up
+// to a quarter of the samples: a chi-squared test of smaller expected counts (Cochran 1954) accepts
 // nearly everything. At the paper's sizes (9,854 images of 4 batches, 39,342 of 16) 0.5 % is more.
 #pragma once
 
