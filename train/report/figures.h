@@ -45,8 +45,7 @@ std::vector<std::filesystem::path> write_figure(const Figure& figure,
 // A subsection of the page, which must have a section.
 void show(Page& page, const Figure& figure);
 
-// ---- embeddings
-// -----------------------------------------------------------------------------------
+// ---- embeddings ---------------------------------------------------------------------------------
 
 struct UmapFigureOptions {
   std::string name = "rxrx1_fig6";
@@ -75,8 +74,7 @@ struct SimilarityFigureOptions {
 Figure similarity_figure(std::span<const EmbeddedImages> methods,
                          const SimilarityFigureOptions& options = {});
 
-// ---- channels
-// -------------------------------------------------------------------------------------
+// ---- channels -----------------------------------------------------------------------------------
 
 // Accuracies (0..1) of models trained on subsets of n channels: 2^n values, channel c (from 0)
 // being bit c. [0] is chance: what a model without an input reaches. NaN: not run.
@@ -97,8 +95,7 @@ Figure shapley_figure(std::span<const ChannelAccuracies> methods);
 // RxRx1, Figure 9: the accuracy of every subset, and below it which channels it holds.
 Figure channel_subsets_figure(const ChannelAccuracies& method);
 
-// ---- training
-// -------------------------------------------------------------------------------------
+// ---- training -----------------------------------------------------------------------------------
 
 // Test accuracy (0..1) after each epoch, of one method, a curve for each seed.
 struct AccuracyCurves {
@@ -112,8 +109,7 @@ struct AccuracyCurves {
 // RxRx1, Figure 10: mean and standard deviation over seeds.
 Figure accuracy_curves_figure(std::span<const AccuracyCurves> methods);
 
-// ---- the model
-// ------------------------------------------------------------------------------------
+// ---- the model ----------------------------------------------------------------------------------
 
 struct ModelFigureOptions {
   int image_size = 512;
@@ -124,8 +120,7 @@ struct ModelFigureOptions {
 Figure model_figure(const std::string& model, const ModelOptions& model_options,
                     const ModelFigureOptions& options = {});
 
-// ---- pictures of the screen
-// -----------------------------------------------------------------------
+// ---- pictures of the screen ---------------------------------------------------------------------
 
 struct MontageFigureOptions {
   std::vector<std::string> treatments = {};  // names of siRNAs; empty: drawn by the seed
