@@ -178,13 +178,14 @@ def main():
             check_that_faults_are_noticed(browser, folder)
             failed = False
             for file in files:
-                # The quickest of eight: a busy machine says nothing about a page.
+                # The quickest of eight: a busy machine says nothing about a page. In the suite the time is
+                # printed and decides nothing.
                 faults, seconds = faults_of(browser, file)
-                for _ in range(7):
+                for _ in range(0 if options.tests else 7):
                     if seconds > MOST_SECONDS:
                         seconds = min(seconds, faults_of(browser, file)[1])
                 size = file.stat().st_size
-                if seconds > MOST_SECONDS:
+                if seconds > MOST_SECONDS and not options.tests:
                     faults.append(f"took {seconds:.2f} s to load, {MOST_SECONDS} are allowed")
                 if size > MOST_BYTES:
                     faults.append(f"{size} bytes, {MOST_BYTES} are allowed")
