@@ -70,6 +70,7 @@ def main():
     a = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(a.threads)
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False  # like bench's f32
     device = torch.device(a.device)
     student = Network(a.model, a.channels, a.image_size).to(device).train()
     teacher = Network(a.model, a.channels, a.image_size).to(device)

@@ -282,28 +282,32 @@ GradientErrors gradient_errors(Device device, DType dtype, std::unique_ptr<RunSe
   return errors;
 }
 
+// Bounds are twice what PyTorch's own f32 and bf16 autocast miss its f64 by (cdcl_step.py prints
+// it: 2.2e-6; 5.6e-2 and 7.5e-3 of the norm).
+void expect_gradients(const GradientErrors& f32, const GradientErrors& bf16) {
+  testing::Test::RecordProperty("f32", fmt::format("{:.2g} {}", f32.worst, f32.worst_name));
+  testing::Test::RecordProperty("bf16", fmt::format("{:.2g} {}", bf16.worst, bf16.worst_name));
+  testing::Test::RecordProperty("norms", fmt::format("{:.2g} {:.2g}", f32.norm, bf16.norm));
+  EXPECT_LE(f32.worst, 4.4e-6) << f32.worst_name;
+  EXPECT_NEAR(f32.norm, 0, 2e-6);
+  EXPECT_LE(bf16.worst, 0.112) << bf16.worst_name;
+  EXPECT_NEAR(bf16.norm, 0, 0.015);
+}
+
 TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchs) {
-  const GradientErrors f32 = gradient_errors(Device::cpu, DType::f32, setup("cdcl", golden_sets()));
-  EXPECT_LE(f32.worst, 1e-5) << f32.worst_name;
-  EXPECT_NEAR(f32.norm, 0, 1e-6);
   std::vector<std::string> sets = golden_sets();
+  const GradientErrors f32 = gradient_errors(Device::cpu, DType::f32, setup("cdcl", sets));
   sets.push_back("train.precision=bf16");
-  const GradientErrors bf16 = gradient_errors(Device::cpu, DType::bf16, setup("cdcl", sets));
-  EXPECT_LE(bf16.worst, 0.5) << bf16.worst_name;
-  EXPECT_NEAR(bf16.norm, 0, 0.02);
+  expect_gradients(f32, gradient_errors(Device::cpu, DType::bf16, setup("cdcl", sets)));
 }
 
 TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchsOnTheGpu) {
   std::string why;
   if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
-  const GradientErrors f32 = gradient_errors(kGpu, DType::f32, setup("cdcl", golden_sets(), kGpu));
-  EXPECT_LE(f32.worst, 1e-5) << f32.worst_name;
-  EXPECT_NEAR(f32.norm, 0, 1e-6);
   std::vector<std::string> sets = golden_sets();
+  const GradientErrors f32 = gradient_errors(kGpu, DType::f32, setup("cdcl", sets, kGpu));
   sets.push_back("train.precision=bf16");
-  const GradientErrors bf16 = gradient_errors(kGpu, DType::bf16, setup("cdcl", sets, kGpu));
-  EXPECT_LE(bf16.worst, 0.5) << bf16.worst_name;
-  EXPECT_NEAR(bf16.norm, 0, 0.02);
+  expect_gradients(f32, gradient_errors(kGpu, DType::bf16, setup("cdcl", sets, kGpu)));
 }
 
 TEST_F(SelfSupervisedStepTest, TwoStepsOfCdclEqualPyTorch) {

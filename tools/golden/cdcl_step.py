@@ -14,7 +14,7 @@ layer frozen; moving average; centres; the probe's Adam. Two steps on the same c
   student, teacher, probe  (tensors, 7) after the second step, rows as models.py makes them, by name
   centres (domains, K)     after the second step
 each with _f64 and _f32. cdcl_gradients.safetensors has every gradient of the first step, before clipping, whole: those
-in float64, stored as float32. How far PyTorch's float32 is from them is printed.
+in float64, stored as float32. How far PyTorch's float32 and its bf16 autocast are from them is printed.
 """
 import argparse
 import math
@@ -121,7 +121,8 @@ def cosine(start, end, it):
     return end + 0.5 * (start - end) * (1 + math.cos(math.pi * it / TOTAL))
 
 
-def run(dtype):
+def run(dtype, bf16=False):
+    autocast = torch.autocast("cpu", torch.bfloat16, enabled=bf16)
     student = {k: v.requires_grad_() for k, v in weights("", dtype).items()}
     teacher = weights("teacher.", dtype)
     probe = {"weight": formula("probe.weight", (CLASSES, DIM)).to(dtype).requires_grad_(),
@@ -139,12 +140,16 @@ def run(dtype):
         adamw.zero_grad()
         adam.zero_grad()
         with torch.no_grad():
-            seen = features(teacher, x)
-            target = head(teacher, seen)
+            with autocast:
+                seen = features(teacher, x)
+                target = head(teacher, seen)
+            seen, target = seen.to(dtype), target.to(dtype)
             centred = (target - centres[domains]) / TEMPERATURES[1]
         probe_loss = F.cross_entropy(F.linear(seen[:PAIRS], probe["weight"], probe["bias"]), labels)
         probe_loss.backward()
-        logits = head(student, torch.cat([features(student, x), features(student, local)]))
+        with autocast:
+            logits = head(student, torch.cat([features(student, x), features(student, local)]))
+        logits = logits.to(dtype)
         dino, barlow = consistency(logits, centred)
         loss = 0.25 * dino + 0.75 * barlow
         loss.backward()
@@ -189,9 +194,13 @@ def main():
     exact = gradients["f64"]
     save_file({k: v.astype(np.float32) for k, v in exact.items()},
               os.path.join(args.out, "cdcl_gradients.safetensors"))
-    errors = {k: np.abs(gradients["f32"][k] - v).max() / np.abs(v).max() for k, v in exact.items()}
-    worst = max(errors, key=errors.get)
-    print(f"gradients in float32: within {errors[worst]:.1e} of their largest element ({worst})")
+    _, gradients["bf16 autocast"] = run(torch.float32, bf16=True)
+    norm = lambda of: math.sqrt(sum((v * v).sum() for v in of.values()))
+    for name in ("f32", "bf16 autocast"):
+        errors = {k: np.abs(gradients[name][k] - v).max() / np.abs(v).max() for k, v in exact.items()}
+        worst = max(errors, key=errors.get)
+        print(f"gradients in {name}: within {errors[worst]:.1e} of their largest element ({worst}), "
+              f"norm {norm(gradients[name]) / norm(exact) - 1:+.1e}")
 
 
 if __name__ == "__main__":
