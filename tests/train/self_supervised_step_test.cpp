@@ -304,6 +304,10 @@ TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchs) {
 TEST_F(SelfSupervisedStepTest, EveryGradientOfCdclEqualsPyTorchsOnTheGpu) {
   std::string why;
   if (!gpu::properties(&why)) GTEST_SKIP() << "no GPU: " << why;
+#ifdef MONO_SANITIZED
+  GTEST_SKIP()
+      << "minutes on the emulator under a sanitizer; the step itself runs in the next test";
+#endif
   std::vector<std::string> sets = golden_sets();
   const GradientErrors f32 = gradient_errors(kGpu, DType::f32, setup("cdcl", sets, kGpu));
   sets.push_back("train.precision=bf16");
@@ -453,13 +457,13 @@ TEST_F(SelfSupervisedStepTest, ABestCheckpointThatMeetsAFullDiskIsNotTheBest) {
     if (checkpoint.filename() >= fmt::format("step_{:08}", rows[better].step))
       fs::remove_all(checkpoint);
   ASSERT_EQ(best_of(full), rows[0].step);
+  testing::internal::CaptureStdout();  // outside of the test it may be a long file
+  testing::internal::CaptureStderr();
   ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &unlimited), 0);
   const auto before = std::signal(SIGXFSZ, make_room);
   rlimit limit = unlimited;
   limit.rlim_cur = 50'000;  // less than the weights, more than the log
   ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
-  testing::internal::CaptureStdout();  // which may be a long file
-  testing::internal::CaptureStderr();
   const int code = train(full, {"checkpoint.every_epochs=0", seed});
   const std::string warning = testing::internal::GetCapturedStderr();
   testing::internal::GetCapturedStdout();
