@@ -4,8 +4,8 @@
 
 #include <limits>
 
+#include "train/data/published.h"
 #include "train/recipe_keys.h"
-#include "train/reproduce/scale.h"
 
 namespace mono::explained {
 

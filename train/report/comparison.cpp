@@ -202,22 +202,6 @@ std::vector<ComparisonColumn> columns_of(const std::vector<ComparisonRow>& rows)
   return columns;
 }
 
-bool is_synthetic(const Dataset& dataset) {
-  return std::ranges::any_of(dataset.class_names, [](const std::string& name) {
-    return name.size() > 3 && name.starts_with("syn") &&
-           std::ranges::all_of(name.substr(3), [](char c) { return c >= '0' && c <= '9'; });
-  });
-}
-
-bool is_complete_rxrx1(const Dataset& dataset) {
-  constexpr size_t kSites = 125'510, kExperiments = 51;
-  size_t complete = 0;
-  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
-    complete += dataset.complete(site) && dataset.sites[static_cast<size_t>(site)].sirna_id >= 0;
-  return complete == kSites && dataset.experiments.size() == kExperiments &&
-         dataset.num_classes == kRxrxClasses && dataset.channels_on_disk == kRxrxChannels;
-}
-
 std::string count_text(size_t count) {
   return figure_text(static_cast<double>(count), 0);
 }
@@ -258,16 +242,14 @@ Spread ComparisonRow::at(const std::string& column) const {
   return spread_of(found == values.end() ? std::vector<double>{} : found->second);
 }
 
-Screen open_screen(const std::string& path) {
+Screen open_screen(const std::string& path, bool cdcl) {
   Screen screen;
   screen.path = path;
   try {
     std::vector<Problem> problems;
     std::vector<std::string> notes;
     const auto dataset = std::make_shared<const Dataset>(open_dataset(path, problems, notes));
-    screen.scale = is_synthetic(*dataset)        ? DataScale::synthetic
-                   : is_complete_rxrx1(*dataset) ? DataScale::complete
-                                                 : DataScale::partial;
+    screen.scale = data_scale(*dataset, cdcl);
     screen.dataset = dataset;
   } catch (const Error& error) {
     screen.problem = error.what();
@@ -278,9 +260,9 @@ Screen open_screen(const std::string& path) {
 std::string Screen::text() const {
   const std::string name = std::filesystem::path(path).filename().string();
   if (!dataset) return fmt::format("a screen that is no longer at {}", path);
-  const char* kind = scale == DataScale::synthetic  ? "the synthetic screen"
-                     : scale == DataScale::complete ? "the complete RxRx1 screen"
-                                                    : "the screen";
+  const char* kind = scale == DataScale::synthetic ? "the synthetic screen"
+                     : scale == DataScale::full    ? "the whole published screen"
+                                                   : "the screen";
   return fmt::format("{} ‘{}’: {} sites of {} experiments, {} classes", kind, name,
                      count_text(dataset->sites.size()), count_text(dataset->experiments.size()),
                      count_text(static_cast<size_t>(dataset->num_classes)));
@@ -307,7 +289,7 @@ std::string Comparison::our_name() const {
   const bool partial = std::ranges::any_of(
       screens, [](const Screen& screen) { return screen.scale == DataScale::partial; });
   std::string name = synthetic ? "synthetic data" : partial ? "other data" : "data unknown";
-  if (std::ranges::all_of(screens, [](const Screen& s) { return s.scale == DataScale::complete; }))
+  if (std::ranges::all_of(screens, [](const Screen& s) { return s.scale == DataScale::full; }))
     name = "changed recipe";
   return smoke ? name + ", smoke" : name;
 }
@@ -388,11 +370,12 @@ Comparison compare(const std::vector<RunRecord>& runs) {
     untouched = untouched && is_untouched(*run.recipe);
     if (run.info &&
         std::ranges::find(out.screens, run.info->data, &Screen::path) == out.screens.end())
-      out.screens.push_back(open_screen(run.info->data));
+      out.screens.push_back(
+          open_screen(run.info->data, run.recipe->name.find("cdcl/") != std::string::npos));
   }
   out.paper_scale = untouched && !out.smoke && !out.screens.empty() &&
                     std::ranges::all_of(out.screens, [](const Screen& screen) {
-                      return screen.scale == DataScale::complete;
+                      return screen.scale == DataScale::full;
                     });
   return out;
 }

@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "train/data/dataset.h"
+#include "train/data/published.h"
 #include "train/report/run_record.h"
 #include "train/report/table.h"
 
@@ -41,14 +41,14 @@ struct ComparisonRow {
 };
 
 // Whose images a report is of.
-enum class DataScale { unknown, synthetic, partial, complete };
 struct Screen {
   std::shared_ptr<const Dataset> dataset;  // null: it could not be opened, `problem` says why
   std::string path, problem;
-  DataScale scale = DataScale::unknown;
+  std::optional<DataScale> scale;  // nothing where it could not be opened
   std::string text() const;  // "the synthetic screen 'screen': 1,920 sites of 10 experiments, ..."
 };
-Screen open_screen(const std::string& path);
+// `cdcl`: whether the runs are of the CDCL paper's recipes.
+Screen open_screen(const std::string& path, bool cdcl);
 
 struct Comparison {
   std::vector<ComparisonColumn> columns;  // of which there is any value

@@ -110,14 +110,14 @@ std::string ReportMaker::title() const {
 
 void ReportMaker::add_head() {
   const auto any = [&](auto what) { return std::ranges::any_of(runs_, what); };
-  const auto on = [&](DataScale scale) {
+  const auto on = [&](std::optional<DataScale> scale) {
     return std::ranges::any_of(comparison_.screens,
                                [&](const Screen& screen) { return screen.scale == scale; });
   };
   if (on(DataScale::synthetic)) page_.badge("synthetic data", Badge::caution);
-  if (on(DataScale::complete)) page_.badge("complete RxRx1", Badge::good);
+  if (on(DataScale::full)) page_.badge("the whole published screen", Badge::good);
   if (on(DataScale::partial)) page_.badge("other data than the papers'", Badge::caution);
-  if (on(DataScale::unknown)) page_.badge("screen not found", Badge::caution);
+  if (on(std::nullopt)) page_.badge("screen not found", Badge::caution);
   if (comparison_.smoke) page_.badge("smoke scale", Badge::caution);
   if (any([](const RunRecord& run) { return run.recipe && run.recipe->model.from_scratch; }))
     page_.badge("from scratch", Badge::caution);

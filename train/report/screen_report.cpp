@@ -16,6 +16,7 @@
 #include "train/data/image_source.h"
 #include "train/data/image_stats.h"
 #include "train/data/montage.h"
+#include "train/data/published.h"
 #include "train/data/table_fields.h"
 #include "train/device.h"
 #include "train/evaluate/inference.h"
@@ -25,7 +26,6 @@
 #include "train/evaluate/z_norm.h"
 #include "train/report/page.h"
 #include "train/report/screen_figures.h"
-#include "train/reproduce/scale.h"
 #include "train/run_directory.h"
 
 namespace mono {

@@ -396,14 +396,7 @@ Scale Planner::scale_of(const PlannedExperiment& planned) const {
     scale.data = DataScale::partial;
     return scale;
   }
-  const Dataset& dataset = screen->second.dataset;
-  const bool cdcl = planned.experiment->id.starts_with("cdcl/");
-  const bool full = planned.experiment->screen == ScreenKind::cpg0004 ? is_complete_cpg0004(dataset)
-                    : cdcl                                            ? is_complete_huvec(dataset)
-                                                                      : is_complete_rxrx1(dataset);
-  scale.data = full                    ? DataScale::full
-               : is_synthetic(dataset) ? DataScale::synthetic
-                                       : DataScale::partial;
+  scale.data = data_scale(screen->second.dataset, planned.experiment->id.starts_with("cdcl/"));
   for (const PlannedRow& row : planned.rows) {
     const Recipe asked = recipe_with(*row.row, options_.sets);
     const std::vector<std::string> differences =

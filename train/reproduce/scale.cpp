@@ -1,7 +1,5 @@
 #include "train/reproduce/scale.h"
 
-#include <algorithm>
-
 namespace mono {
 
 std::string Scale::text() const {
@@ -18,51 +16,6 @@ std::string Scale::text() const {
       break;
   }
   return text + "synthetic data";
-}
-
-bool is_complete_rxrx1(const Dataset& dataset) {
-  constexpr size_t kSites = 125'510, kExperiments = 51;
-  constexpr int kImageSize = 512;
-  if (dataset.sites.size() < kSites || dataset.experiments.size() != kExperiments ||
-      dataset.num_classes != kRxrxClasses || dataset.image_size != kImageSize ||
-      dataset.channels_on_disk != kRxrxChannels)
-    return false;
-  size_t complete = 0;
-  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
-    complete += dataset.complete(site) && dataset.sites[static_cast<size_t>(site)].sirna_id >= 0;
-  return complete == kSites;
-}
-
-bool is_complete_huvec(const Dataset& dataset) {
-  constexpr int64_t kImages = 59'050, kExperiments = 24;
-  const auto huvec = std::ranges::count_if(
-      dataset.experiments, [](const std::string& name) { return name.starts_with("HUVEC"); });
-  int64_t complete = 0;
-  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
-    complete += dataset.sites[static_cast<size_t>(site)].cell_type == "HUVEC" &&
-                dataset.sites[static_cast<size_t>(site)].sirna_id >= 0 && dataset.complete(site);
-  return huvec == kExperiments && complete == kImages && dataset.num_classes == kRxrxClasses;
-}
-
-bool is_complete_cpg0004(const Dataset& dataset) {
-  constexpr int kPlates = 136;
-  if (!is_cpg0004(dataset.form) || static_cast<int>(dataset.experiments.size()) < kPlates)
-    return false;
-  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
-    if (!dataset.complete(site)) return false;
-  return true;
-}
-
-bool is_synthetic(const Dataset& dataset) {
-  const auto digits_after = [](const std::string& name, std::string_view prefix) {
-    return name.starts_with(prefix) && name.size() > prefix.size() &&
-           std::ranges::all_of(name.substr(prefix.size()),
-                               [](char c) { return c >= '0' && c <= '9'; });
-  };
-  return std::ranges::any_of(dataset.experiments,
-                             [&](const auto& name) { return digits_after(name, "SYN"); }) ||
-         std::ranges::any_of(dataset.class_names,
-                             [&](const auto& name) { return digits_after(name, "syn"); });
 }
 
 }  // namespace mono

@@ -4,11 +4,9 @@
 
 #include <string>
 
-#include "train/data/dataset.h"
+#include "train/data/published.h"
 
 namespace mono {
-
-enum class DataScale { full, partial, synthetic };
 
 struct Scale {
   DataScale data = DataScale::synthetic;
@@ -19,14 +17,5 @@ struct Scale {
   // "full data", or "smoke recipes, synthetic data".
   std::string text() const;
 };
-
-// Whether a screen is RxRx1 itself: all of its images, classes and experiments are there.
-bool is_complete_rxrx1(const Dataset& dataset);
-// Whether it has all of RXRX1-HUVEC.
-bool is_complete_huvec(const Dataset& dataset);
-// Whether it has all of what CDCL used of CPG0004-LINCS: five replicates of 569 compounds.
-bool is_complete_cpg0004(const Dataset& dataset);
-// Whether `data synth` made it.
-bool is_synthetic(const Dataset& dataset);
 
 }  // namespace mono
