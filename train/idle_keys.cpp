@@ -51,10 +51,16 @@ const std::vector<Rule>& rules() {
       {{"model.neck", "model.pool_after_relu"},
        views,
        "with batch.form = \"views\": there is no neck, and pooling is the backbone's own"},
-      {{"views.", "ssl.", "probe.", "collapse.", "batch.anchors", "data.domain_key",
-        "data.pair_key"},
+      {{"views.", "ssl.", "probe.", "collapse.", "batch.anchors", "data.pair_key"},
        groups,
        "with batch.form = \"groups\": it is of batch.form = \"views\""},
+      // Groups on CDCL's parts of a screen are evaluated by domain, as views are.
+      {{"data.domain_key"},
+       [](const Recipe& r) {
+         return groups(r) && r.data.fold == 0 && r.data.validation_experiments == 0;
+       },
+       "with batch.form = \"groups\" and nothing to validate on: set data.fold or "
+       "data.validation_experiments"},
       {{"validation.every_epochs"},
        [](const Recipe& r) { return r.data.fold == 0 && r.data.validation_experiments == 0; },
        "without images to validate on: set data.fold or data.validation_experiments"},

@@ -299,6 +299,8 @@ TEST(IdleKeys, AreRefusedWhereASetGivesThem) {
   expect_idle(cdcl, "batch.groups=4", "a step has batch.anchors images");
   expect_idle(cdcl, "batch.group_size=64", "a step has batch.anchors images");  // the default
   expect_idle(cdcl, "domain.adabn=true", "AdaBN needs groups");
+  expect_idle(rxrx1, "data.domain_key=plate", "nothing to validate on");
+  EXPECT_NO_THROW(load_recipe("cdcl/adabn-supervised", {"data.domain_key=plate"}));
   expect_idle(cdcl, "data.crop=128", "set views.size");
   expect_idle(cdcl, "model.neck=64", "there is no neck");
   expect_idle(cdcl, "model.depth=6", "only \"deit_smoke\" has a size");
