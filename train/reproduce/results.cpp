@@ -40,7 +40,7 @@ Compared compare(const Result& result, const Check& check, double bound) {
       return compared;
     }
     compared.left.push_back(*left->values[i]);
-    compared.right.push_back(check.than.empty() ? bound : *right->values[i] + check.margin);
+    compared.right.push_back(check.than.empty() ? bound : *right->values[i]);
   }
   if (compared.left.empty()) compared.missing = "no figure is there";
   return compared;
@@ -66,7 +66,7 @@ CheckResult judged(const Result& result, const Check& check, int64_t experiments
   }
   bool holds = true;
   for (size_t i = 0; i < compared.left.size(); ++i) {
-    const double left = compared.left[i], right = compared.right[i] - check.margin;
+    const double left = compared.left[i], right = compared.right[i];
     const bool here = check.than.empty() ? left <= right : left > right + check.margin;
     holds = holds && here;
     out.text += fmt::format("{}{:.1f} {} {:.1f}", i == 0 ? "" : ", ", left,

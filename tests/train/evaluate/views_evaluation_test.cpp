@@ -150,6 +150,21 @@ TEST_F(ViewsOfPlates, NothingIsForwardedTwice) {
   fs::rename(away, screen());
   EXPECT_EQ(features_of(run(), some).set.rows(), 32);
   EXPECT_EQ(features_of(run()).set.features.values, first.set.features.values);
+
+  // Of another screen they are others: here one on which all images are alike.
+  const fs::path alike = *folder_ / "alike";
+  fs::copy(screen(), alike, fs::copy_options::recursive);
+  std::optional<fs::path> one;
+  for (const auto& entry : fs::recursive_directory_iterator(alike)) {
+    if (entry.path().extension() != ".png") continue;
+    if (!one) one = entry.path();
+    if (entry.path() != *one)
+      fs::copy_file(*one, entry.path(), fs::copy_options::overwrite_existing);
+  }
+  FeatureOptions other;
+  other.data = alike;
+  EXPECT_NE(features_of(run(), other).set.features.values, first.set.features.values);
+  EXPECT_EQ(features_of(run()).set.features.values, first.set.features.values);
 }
 
 // Mechanisms as classes, from the backbone of another run: with no step taken its features, and so

@@ -328,6 +328,8 @@ TEST_F(Explain, AdabnMeasuresWhatCorrectionTakesAway) {
       EXPECT_GT(layer.before[e].shift, 0.05) << layer.name;  // random running statistics
       EXPECT_LT(layer.after[e].shift, 0.8 * layer.before[e].shift) << layer.name;
     }
+    // The statistics were gathered in a pass whose groups each had their own: not quite the same.
+    EXPECT_GT(found.layers.back().after[e].shift, 0);
   }
   // Accuracies are those of `evaluate`.
   for (const auto& [share, mode] : {std::pair{found.accuracy_before, StatisticsMode::running},
@@ -433,6 +435,14 @@ TEST_F(Explain, GradientsAddUpToThoseOfTraining) {
     EXPECT_GE(layer.cosine_before, layer.cosine - 1e-12);
   }
   EXPECT_EQ(layers, found.layers.size());
+
+  // The weight of its loss is part of what the batch head asks for.
+  const GradientReversalExplanation twice = explain_gradient_reversal(
+      make_run({"batch_head.mode=reversed", "batch_head.schedule=constant", "batch_head.lambda=0.7",
+                "batch_head.weight=1.0"}),
+      kAll, kAll);
+  EXPECT_DOUBLE_EQ(twice.all.main, found.all.main);
+  EXPECT_NEAR(twice.all.batch, 2 * found.all.batch, 1e-6 * found.all.batch);
 
   // The head's accuracy is that of its answers.
   ASSERT_EQ(found.readable.size(), 1u);

@@ -87,7 +87,22 @@ TEST_F(Reproduce, TrainsEvaluatesAndUsesWhatIsThere) {
   EXPECT_THAT(run(), AllOf(Not(HasSubstr("done in")), HasSubstr("the screen has no HEPG2")));
 }
 
-// One damaged image stops the runs that read it; the others go on, and the table says so.
+// A run that cannot be trained is named; the ones behind it are trained all the same.
+TEST_F(Reproduce, ATrainingThatFailsLosesNoOther) {
+  options_.methods = {"baseline"};
+  options_.seeds = {1};
+  const std::filesystem::path runs = options_.out / "runs/smoke/rxrx1/table1/baseline";
+  std::filesystem::create_directories(runs / "separated");
+  std::ofstream(runs / "separated/seed-1") << "a file where the run's folder would be";
+  const std::string text = run(static_cast<int>(ErrorKind::storage));
+  EXPECT_THAT(text, HasSubstr("[2 of 2] done in"));
+  const JsonView row = table("rxrx1/table1")["rows"].array()[0];
+  EXPECT_EQ(row["separated"]["n"].integer(), 0);
+  EXPECT_THAT(row["separated"]["absent"].string(), HasSubstr("failed: "));
+  EXPECT_EQ(row["stratified"]["n"].integer(), 1);
+}
+
+// One damaged image stops the evaluation that reads it, and the table says so.
 TEST_F(Reproduce, ARunThatFailsLosesNoOther) {
   options_.methods = {"baseline"};
   options_.seeds = {1};

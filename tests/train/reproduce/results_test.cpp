@@ -102,6 +102,24 @@ TEST(Results, ChecksHoldInEverySeedOrFail) {
   EXPECT_EQ(result.checks[1].outcome, Outcome::fails);
 }
 
+TEST(Results, AMarginIsPartOfTheClaim) {
+  for (const bool enough : {true, false}) {
+    Result result;
+    result.experiment = find_experiments("cdcl/table1").front();
+    result.rows.resize(2);
+    result.rows[0].name = "ssl-dino";
+    result.rows[1].name = "cdcl";
+    for (ResultRow& row : result.rows) row.cells["kbet"].values = {10, 10};
+    result.rows[0].cells["z_norm_knn"].values = {40, enough ? 40.0 : 40.5};
+    result.rows[1].cells["z_norm_knn"].values = {60, 45.2};
+    judge(result, 10);
+    EXPECT_EQ(result.checks[0].outcome, enough ? Outcome::holds : Outcome::fails);
+    EXPECT_THAT(result.checks[0].text, AllOf(HasSubstr("above ssl-dino by 5 points"),
+                                             HasSubstr(enough ? "45.2 > 40.0" : "45.2 > 40.5")));
+    EXPECT_EQ(result.checks[1].outcome, Outcome::fails);  // as much is not more
+  }
+}
+
 TEST(Results, NothingIsAssertedOfChangedRecipesOrAbsentRows) {
   Result result = example();
   result.scale.changed = true;
