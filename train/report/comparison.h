@@ -10,18 +10,10 @@
 
 #include "train/data/published.h"
 #include "train/report/run_record.h"
+#include "train/report/spread.h"
 #include "train/report/table.h"
 
 namespace mono::report {
-
-// Mean and sample standard deviation (n - 1) of finite values; NaN where there is none.
-struct Spread {
-  double mean = 0;
-  std::optional<double> sd;
-  size_t count = 0;
-  std::string text(int decimals = 1) const;  // "95.3 ± 0.6"; a dash where there is none
-};
-Spread spread_of(const std::vector<double>& values);
 
 struct ComparisonColumn {
   std::string key, title;
