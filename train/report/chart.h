@@ -42,7 +42,8 @@ struct Series {
 };
 
 // The mean of curves and a band of one standard deviation (n - 1), at every x that occurs; a mean
-// over the curves which have that x. Each x occurs once a curve, in rising order.
+// over the curves which have that x, without a band (NaN) where that is one. Each x occurs once a
+// curve, in rising order.
 Series mean_and_band(std::string name, const std::vector<Series>& curves);
 
 struct LineChart {

@@ -71,12 +71,6 @@ void draw_marks(Drawing& drawing, const std::vector<Mark>& marks, const Scale& x
   }
 }
 
-// Where things in rows are drawn: names to the left, the value along x.
-struct Rows {
-  Plot plot;
-  Scale x;
-};
-
 Extent extent_of(const std::vector<Mark>& marks) {
   Extent extent;
   for (const Mark& mark : marks) extent.add(mark.value);
@@ -126,9 +120,8 @@ Svg draw_horizontal(const BarChart& chart, const Axis& axis, const Extent& exten
                    fill_of(colour_at(bars.colour, s)));
       draw_error(drawing, x, value, error, top + kBar / 2, true, "er s7");
       if (chart.decimals >= 0)
-        drawing.text(value < 0 ? x(value - error) - 7 : std::max(end, x(value + error)) + 7,
-                     top + kBar / 2 + 4, text_of(value, error, chart.decimals), "sm halo",
-                     value < 0 ? Anchor::end : Anchor::start);
+        drawing.text(std::max({zero, end, x(value + error)}) + 7, top + kBar / 2 + 4,
+                     text_of(value, error, chart.decimals), "sm halo");
     }
   }
   drawing.line(zero, plot.top, zero, plot.bottom, "ax");
@@ -316,8 +309,9 @@ Svg draw(const BoxPlot& chart) {
     std::ranges::sort(sorted);
     const double q1 = quantile(sorted, 0.25), q3 = quantile(sorted, 0.75);
     const double reach = 1.5 * (q3 - q1);
-    const double low = *std::ranges::lower_bound(sorted, q1 - reach);
-    const double high = *(std::ranges::upper_bound(sorted, q3 + reach) - 1);
+    // Of few values a quartile may lie beyond the last one within reach: no whisker then.
+    const double low = std::min(*std::ranges::lower_bound(sorted, q1 - reach), q1);
+    const double high = std::max(*(std::ranges::upper_bound(sorted, q3 + reach) - 1), q3);
     // Spread over the row by their order, which is the same every time.
     std::string dots;
     const size_t every = (sorted.size() + kMostDots - 1) / kMostDots;

@@ -72,12 +72,7 @@ Table data_table(const LineChart& chart) {
     for (const double x : series.x)
       if (std::isfinite(x)) row_of[x] = 0;
   const size_t every = (row_of.size() + kRows - 1) / kRows;
-  if (every > 1)
-    table.caption = fmt::format("Every {} of {} values",
-                                every == 2   ? "2nd"
-                                : every == 3 ? "3rd"
-                                             : fmt::format("{}th", every),
-                                row_of.size());
+  if (every > 1) table.caption = fmt::format("One in {} of {} values", every, row_of.size());
   size_t place = 0;
   for (auto at = row_of.begin(); at != row_of.end(); ++place) {
     if (place % std::max<size_t>(every, 1) != 0 && std::next(at) != row_of.end()) {
@@ -95,10 +90,11 @@ Table data_table(const LineChart& chart) {
     for (auto& row : table.rows) row.resize(table.columns.size(), Cell("–"));
     const size_t column = table.columns.size() - (series.low.empty() ? 1 : 2);
     for (size_t i = 0; i < series.x.size(); ++i) {
-      const auto row = row_of.find(series.x[i]);
+      // A NaN is found everywhere: it compares as equal to any key.
+      const auto row = std::isfinite(series.x[i]) ? row_of.find(series.x[i]) : row_of.end();
       if (row == row_of.end()) continue;
       table.rows[row->second][column] = value_text(series.y[i]);
-      if (!series.low.empty())
+      if (!series.low.empty() && std::isfinite(series.low[i]))
         table.rows[row->second][column + 1] =
             fmt::format("{} to {}", value_text(series.low[i]), value_text(series.high[i]));
     }

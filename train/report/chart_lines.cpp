@@ -7,6 +7,7 @@
 
 #include "kernels/base/error.h"
 #include "train/report/plot.h"
+#include "train/report/spread.h"
 
 namespace mono::report {
 namespace {
@@ -155,10 +156,6 @@ Range range_of(const LineChart& chart) {
   return range;
 }
 
-bool ends_visible(const Series& series) {
-  return std::ranges::any_of(series.y, [](double y) { return std::isfinite(y); });
-}
-
 }  // namespace
 
 Series mean_and_band(std::string name, const std::vector<Series>& curves) {
@@ -172,15 +169,12 @@ Series mean_and_band(std::string name, const std::vector<Series>& curves) {
   Series out;
   out.name = std::move(name);
   for (const auto& [x, ys] : values) {
-    const auto n = static_cast<double>(ys.size());
-    double mean = 0, squares = 0;
-    for (const double y : ys) mean += y / n;
-    for (const double y : ys) squares += (y - mean) * (y - mean);
-    const double sd = ys.size() > 1 ? std::sqrt(squares / (n - 1)) : 0;
+    const Spread spread = spread_of(ys);
+    const double sd = spread.sd.value_or(std::nan(""));
     out.x.push_back(x);
-    out.y.push_back(mean);
-    out.low.push_back(mean - sd);
-    out.high.push_back(mean + sd);
+    out.y.push_back(spread.mean);
+    out.low.push_back(spread.mean - sd);
+    out.high.push_back(spread.mean + sd);
   }
   return out;
 }
@@ -232,7 +226,6 @@ Svg draw(const LineChart& chart) {
     const std::vector<Place> points = places(series.x, series.y, x, y, plot.width());
     drawing.path(curve(points), "ln " + stroke + (series.dashed ? " da" : ""));
     drawing.dots(dot_places(points, chart.points), 6, stroke);
-    if (!ends_visible(series)) continue;
     const auto last = std::find_if(points.rbegin(), points.rend(), [](const Place& p) {
       return std::isfinite(p.x) && std::isfinite(p.y);
     });

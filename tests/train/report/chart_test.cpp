@@ -180,7 +180,51 @@ TEST(LineCharts, MeanAndBandOverCurves) {
   EXPECT_THAT(band.x, ElementsAre(1, 2, 3));
   EXPECT_THAT(band.y, ElementsAre(2, 2, 7));
   EXPECT_NEAR(band.high[0] - band.y[0], std::sqrt(2.0), 1e-12);  // of 1 and 3, n - 1
-  EXPECT_EQ(band.low[2], 7);
+  EXPECT_TRUE(std::isnan(band.low[2])) << "one curve has no spread";
+  const Table table = data_table(LineChart{.series = {band}});
+  EXPECT_EQ(table.rows[0][2].text, "0.58579 to 3.4142");
+  EXPECT_EQ(table.rows[2][1].text, "7");
+  EXPECT_EQ(table.rows[2][2].text, "–");
+}
+
+// The x of the ends of a line that lies: "M1 2L3 2".
+std::pair<double, double> ends_of(const std::string& path) {
+  return {std::stod(path.substr(1)), std::stod(path.substr(path.find('L') + 1))};
+}
+
+TEST(BoxPlots, WhiskersStayOutsideOfTheBox) {
+  const Svg svg = draw(BoxPlot{.rows = {{"a", {0, 10, 10, 10}}, {"b", {1, 2, 3, 4}}}});
+  std::vector<std::pair<double, double>> boxes;
+  const Element root = parse_markup(svg.text());
+  for (const Element* rect : root.all("rect"))
+    if (rect->attribute("class").find("no th") != std::string::npos)
+      boxes.emplace_back(std::stod(rect->attribute("x")),
+                         std::stod(rect->attribute("x")) + std::stod(rect->attribute("width")));
+  const std::vector<std::string> whiskers = paths_of(svg, "er");
+  ASSERT_EQ(boxes.size(), 2u);
+  ASSERT_EQ(whiskers.size(), 4u);
+  for (size_t row = 0; row < 2; ++row) {
+    const auto low = ends_of(whiskers[2 * row]), high = ends_of(whiskers[2 * row + 1]);
+    EXPECT_LE(low.first, low.second);
+    EXPECT_NEAR(low.second, boxes[row].first, 0.02);
+    EXPECT_NEAR(high.first, boxes[row].second, 0.02);
+    EXPECT_LE(high.first, high.second);
+  }
+}
+
+TEST(BarCharts, TheFigureOfANegativeBarIsBesideIt) {
+  const Svg svg =
+      draw(BarChart{.categories = {"a long name of a category"}, .series = {{"", {-20}, {1}}}});
+  const Element root = parse_markup(svg.text());
+  double name_end = 0, bar_end = 0, figure = 0;
+  for (const Element* text : root.all("text")) {
+    if (text->text == "a long name of a category") name_end = std::stod(text->attribute("x"));
+    if (text->text == "−20.0 ± 1.0") figure = std::stod(text->attribute("x"));
+  }
+  for (const Element* rect : root.all("rect"))
+    bar_end = std::stod(rect->attribute("x")) + std::stod(rect->attribute("width"));
+  EXPECT_GT(bar_end, name_end);
+  EXPECT_GT(figure, bar_end);
 }
 
 TEST(Scatters, OnePathAColourHoweverManyPoints) {
@@ -253,7 +297,11 @@ TEST(ChartData, IsATableOfTheSameNumbers) {
   const Table thinned = data_table(LineChart{.series = {series}});
   EXPECT_LE(thinned.rows.size(), 202u);
   EXPECT_EQ(thinned.rows.back()[0].text, "9,999");
-  EXPECT_THAT(thinned.caption, HasSubstr("of 10000 values"));
+  EXPECT_EQ(thinned.caption, "One in 50 of 10000 values");
+
+  const Table gap = data_table(LineChart{.series = {{.x = {1, kNone}, .y = {5, 6}}}});
+  ASSERT_EQ(gap.rows.size(), 1u);
+  EXPECT_EQ(gap.rows[0][1].text, "5");
 
   const Table bars = data_table(BarChart{.categories = {"x"}, .series = {{"s", {1.5}, {0.5}}}});
   EXPECT_EQ(bars.rows[0][1].text, "1.5");
