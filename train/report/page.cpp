@@ -77,18 +77,14 @@ void Page::lead(const std::string& text) {
   lead_ += fmt::format("<p class=\"lead\">{}</p>\n", unbroken);
 }
 
-void Page::heading(int level, const std::string& title) {
-  MONO_CHECK(level == 2 || !contents_.empty(), "subsection '{}' before any section", title);
-  const std::string id = fmt::format("s{}", contents_.size() + 1);
-  contents_.push_back({level, title, id});
-  body_ += fmt::format("<h{0} id=\"{1}\">{2}</h{0}>\n", level, id, escaped(title));
+void Page::section(const std::string& title) {
+  contents_.push_back(title);
+  body_ += fmt::format("<h2 id=\"s{}\">{}</h2>\n", contents_.size(), escaped(title));
 }
 
-void Page::section(const std::string& title) {
-  heading(2, title);
-}
 void Page::subsection(const std::string& title) {
-  heading(3, title);
+  MONO_CHECK(!contents_.empty(), "subsection '{}' before any section", title);
+  body_ += fmt::format("<h3>{}</h3>\n", escaped(title));
 }
 
 void Page::paragraph(const std::string& text) {
@@ -199,9 +195,8 @@ std::string Page::html() const {
   out += lead_ + "</header>\n";
   if (contents_.size() > 1) {
     out += "<nav aria-label=\"Contents\"><ul>";
-    for (const Entry& entry : contents_)
-      out += fmt::format("<li class=\"l{}\"><a href=\"#{}\">{}</a></li>", entry.level, entry.id,
-                         escaped(entry.title));
+    for (size_t i = 0; i < contents_.size(); ++i)
+      out += fmt::format("<li><a href=\"#s{}\">{}</a></li>", i + 1, escaped(contents_[i]));
     out += "</ul></nav>\n";
   }
   return out + "<main>\n" + body_ + "</main></body></html>\n";

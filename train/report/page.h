@@ -34,7 +34,7 @@ class Page {
   void lead(const std::string& text);
 
   void section(const std::string& title);     // h2, in the table of contents
-  void subsection(const std::string& title);  // h3, likewise; after a section
+  void subsection(const std::string& title);  // h3; after a section
   void paragraph(const std::string& text);
   // Set apart: what a figure does not say, what is missing and how to get it.
   void note(const std::string& text, Badge kind = Badge::neutral);
@@ -63,16 +63,11 @@ class Page {
   std::string html() const;
 
  private:
-  void heading(int level, const std::string& title);
   void append_table(const Table& table, bool with_caption);
   void append_data(const Table& data);
 
-  struct Entry {
-    int level;
-    std::string title, id;
-  };
   std::string title_, badges_, lead_, body_;
-  std::vector<Entry> contents_;
+  std::vector<std::string> contents_;  // sections; the ids are s1, s2, ...
 };
 
 // RFC 4648, with padding.

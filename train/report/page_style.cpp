@@ -25,7 +25,6 @@ p{margin:.7rem 0;max-width:46rem}
 .note{padding:.55rem .9rem;border-left:4px solid var(--line);border-radius:3px}
 .note.good{border-color:var(--good)}.note.caution{border-color:var(--caution)}
 nav ul{list-style:none;padding:0;margin:1.2rem 0 0;display:flex;flex-wrap:wrap;gap:.15rem 1.1rem;font-size:.92rem}
-nav .l3{display:none}
 a{color:var(--link)}a:focus-visible,summary:focus-visible,[tabindex]:focus-visible{outline:2px solid var(--link);outline-offset:2px}
 .wide{overflow-x:auto;margin:1rem 0}
 table{border-collapse:collapse;font-size:.93rem}
