@@ -104,7 +104,7 @@ std::string scalars_event(double wall_time, int64_t step, const Scalars& scalars
 
 TensorboardFile::TensorboardFile(const std::string& folder)
     : path_((make_folder(folder), folder + "/events.out.tfevents.monolayer")),
-      file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666)) {
+      file_(::open(path_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_CLOEXEC, 0666)) {
   if (file_.get() < 0) fail(ErrorKind::storage, "{}: open: {}", path_, std::strerror(errno));
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   write(tensorboard_record(version_event(std::chrono::duration<double>(now).count())));
@@ -119,8 +119,13 @@ void TensorboardFile::write(const std::string& record) {
   do {
     written = ::write(file_.get(), record.data(), record.size());
   } while (written < 0 && errno == EINTR);
-  if (written != static_cast<ssize_t>(record.size()))
-    fail(ErrorKind::storage, "{}: write: {}", path_, std::strerror(written < 0 ? errno : ENOSPC));
+  if (written != static_cast<ssize_t>(record.size())) {
+    const int error = written < 0 ? errno : ENOSPC;
+    // What follows a torn record is read by nobody.
+    [[maybe_unused]] const int cut = ::ftruncate(file_.get(), static_cast<off_t>(size_));
+    fail(ErrorKind::storage, "{}: write: {}", path_, std::strerror(error));
+  }
+  size_ += record.size();
 }
 
 }  // namespace mono::report

@@ -36,13 +36,14 @@ class TensorboardFile {
  public:
   // `folder`/events.out.tfevents.monolayer; the folder is made. ErrorKind::storage.
   explicit TensorboardFile(const std::string& folder);
-  // ErrorKind::storage; the file then ends with a record that readers will refuse.
+  // ErrorKind::storage, the file unchanged.
   void append(double wall_time, int64_t step, const Scalars& scalars);
 
  private:
   void write(const std::string& record);
   std::string path_;
   FileDescriptor file_;
+  size_t size_ = 0;
 };
 
 }  // namespace mono::report

@@ -87,8 +87,7 @@ TrainingWatch::TrainingWatch(fs::path run, bool plots, bool tensorboard)
 void TrainingWatch::attempt(const std::function<void()>& write) {
   try {
     write();
-  } catch (const Error& error) {
-    if (error.kind() != ErrorKind::storage && error.kind() != ErrorKind::data) throw;
+  } catch (const std::exception& error) {
     if (warned_ == error.what()) return;  // once is enough
     warned_ = error.what();
     fmt::print(stderr, "warning: {}; training goes on\n", error.what());
@@ -96,7 +95,8 @@ void TrainingWatch::attempt(const std::function<void()>& write) {
 }
 
 void TrainingWatch::follow(Tail& log, const char* group) {
-  if (!fs::exists(log.path)) return;
+  std::error_code error;
+  if (!fs::exists(log.path, error)) return;
   size_t size = 0;
   const FileDescriptor file(open_regular_file(log.path.string(), size));
   if (size <= log.read) return;
@@ -118,6 +118,8 @@ void TrainingWatch::step() {
 }
 
 void TrainingWatch::epoch() {
+  // Rows of steps that came late: after a full disk, several at once.
+  if (events_) attempt([&] { follow(metrics_, "train"); });
   if (events_) attempt([&] { follow(validation_, "validation"); });
   if (plots_) attempt([&] { write_plots(run_); });
 }
