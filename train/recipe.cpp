@@ -211,15 +211,6 @@ bool is_path(std::string_view name) {
   return name.ends_with(".toml");
 }
 
-// Every key's value, as recipe_text() spells it.
-std::map<std::string, std::string> texts_of(const Recipe& recipe) {
-  std::map<std::string, std::string> texts;
-  each_key(recipe, [&](const char* key, const auto& value, const KeyRule&) {
-    texts[key] = text_of(value);
-  });
-  return texts;
-}
-
 constexpr std::string_view kSetPlace = "--set '";  // begins the place of what was set
 
 class Loader {
@@ -316,7 +307,8 @@ class Loader {
   // asked for is looked at, and there values other than the default that do nothing without the
   // sets either; but not where it lists every key, as a run's recipe.toml does.
   const TomlItem* idle_key(const Recipe& recipe, const Recipe& without_sets) const {
-    const std::map<std::string, std::string> texts = texts_of(recipe), defaults = texts_of({});
+    const std::map<std::string, std::string> texts = recipe_texts(recipe),
+                                             defaults = recipe_texts({});
     const auto is_own = [&](const TomlItem& item) {
       return (chain_.empty() || is_path(chain_.front())) && item.place.file == own_file_;
     };
@@ -543,6 +535,14 @@ std::string recipe_text(const Recipe& recipe) {
     out += key + " = [" + text_of(figure.value) +
            (figure.spread ? ", " + text_of(*figure.spread) : "") + "]\n";
   return out;
+}
+
+std::map<std::string, std::string> recipe_texts(const Recipe& recipe) {
+  std::map<std::string, std::string> texts;
+  each_key(recipe, [&](const char* key, const auto& value, const KeyRule&) {
+    texts[key] = text_of(value);
+  });
+  return texts;
 }
 
 std::string recipe_hash(const Recipe& recipe) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <limits>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -224,5 +225,8 @@ void each_key(R& r, Visit&& visit) {
   visit("loader.workers", r.loader.workers,
         KeyRule{.low = 0, .high = 1024, .decides_results = false});
 }
+
+// The value of each key ("optim.lr"), as recipe_text() spells it.
+std::map<std::string, std::string> recipe_texts(const Recipe& recipe);
 
 }  // namespace mono

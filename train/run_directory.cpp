@@ -5,8 +5,10 @@
 #include <sys/file.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
+#include <thread>
 
 #include "kernels/base/error.h"
 #include "train/idle_keys.h"
@@ -24,7 +26,13 @@ int lock_folder(const fs::path& path) {
   FileDescriptor folder(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder.get() < 0)
     fail(ErrorKind::storage, "{}: open folder: {}", path.string(), std::strerror(errno));
-  if (::flock(folder.get(), LOCK_EX | LOCK_NB) != 0) {
+  // Who only asks whether a run is being written to (a report) holds its lock for a moment.
+  int refused = ::flock(folder.get(), LOCK_EX | LOCK_NB);
+  for (int attempt = 0; refused != 0 && errno == EWOULDBLOCK && attempt < 20; ++attempt) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    refused = ::flock(folder.get(), LOCK_EX | LOCK_NB);
+  }
+  if (refused != 0) {
     if (errno == EWOULDBLOCK)
       fail(ErrorKind::storage,
            "{}: another train_rxrx is writing to this run; wait for it, stop it, or choose another "

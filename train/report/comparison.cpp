@@ -6,8 +6,11 @@
 #include <cmath>
 #include <limits>
 #include <set>
+#include <utility>
 
 #include "kernels/base/error.h"
+#include "train/evaluate/statistics_mode.h"
+#include "train/evaluate/views_evaluation.h"
 #include "train/report/svg.h"
 
 namespace mono::report {
@@ -17,33 +20,22 @@ constexpr double kNone = std::numeric_limits<double>::quiet_NaN();
 
 // The columns that are known, in the order in which they are shown; others follow by name.
 const std::vector<ComparisonColumn>& known_columns() {
-  static const std::vector<ComparisonColumn> columns = {
-      {"separated", "unseen experiments"},
-      {"stratified", "stratified"},
-      {"batch_generalisation", "batch generalisation"},
-      {"batch_accuracy", "batch accuracy", true, true},
-      {"training_images", "images of training"},
-      {"lin", "Lin."},
-      {"lin_offline", "Lin. (offline)"},
-      {"knn", "k-NN"},
-      {"z_norm_knn", "Z-norm k-NN"},
-      {"z_norm_knn_controls", "Z-norm k-NN (controls)"},
-      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)"},
-      {"kbet", "k-BET"},
-      {"kbet_z_norm", "k-BET Z-norm"},
-      {"kbet_train", "k-BET train"},
-      {"grit_train", "grit train", false},
-      {"grit", "grit", false},
-      {"grit_z_norm", "grit Z-norm", false},
-      {"moa_1nn", "MoA 1-NN"},
-      {"tvn_knn", "k-NN after TVN"},
-      {"combat_knn", "k-NN after ComBat"},
-      {"whitening_knn", "k-NN after whitening"}};
+  static const std::vector<ComparisonColumn> columns = [] {
+    std::vector<ComparisonColumn> all = {{"separated", "unseen experiments"},
+                                         {"stratified", "stratified"},
+                                         {"batch_generalisation", "batch generalisation"},
+                                         {"batch_accuracy", "batch accuracy", true, true},
+                                         {"training_images", "images of training"}};
+    for (const ViewsColumn& column : views_columns())
+      all.push_back({column.key, column.title, column.percent});
+    return all;
+  }();
   return columns;
 }
 
-// Columns by which methods are ranked, the first that there is.
-constexpr const char* kHeadlines[] = {"separated", "z_norm_knn", "stratified", "knn", "lin"};
+// Columns by which methods are ranked: the first of those that most methods have.
+constexpr const char* kHeadlines[] = {"separated", "z_norm_knn", "stratified",
+                                      "knn",       "lin",        "training_images"};
 
 bool is_spread_of_controls(const std::string& key) {
   return key.ends_with("_std");  // how much grit's null varies: a footnote, no result
@@ -54,18 +46,18 @@ std::string spaced(std::string key) {
   return key;
 }
 
-// What runs of one method have in common.
-std::string method_key(const Recipe& recipe) {
+// What runs of one method have in common: their recipe, with what may differ evened out.
+Recipe evened(const Recipe& recipe) {
   Recipe method = recipe;
   method.seed = 0;
   method.data.split = SplitBy::separated;
   method.data.fold = recipe.data.fold > 0 ? 1 : 0;
   method.model.init_from.clear();  // another run for each seed
-  return recipe.name + "\n" + recipe_hash(method);
+  return method;
 }
 
 std::string own_statistics(const Recipe& recipe) {
-  return recipe.domain.adabn ? "experiment" : "running";
+  return name_of(statistics_mode("", recipe));
 }
 
 // "adabn" of "smoke/rxrx1/table1/adabn" where no two recipes end alike; else names without the
@@ -90,38 +82,58 @@ std::vector<std::string> short_names(const std::vector<std::string>& names) {
   return out;
 }
 
-// "adabn (optim.lr: 0.1)": by the keys in which methods of one name differ.
-void make_unique(std::vector<std::string>& titles, const std::vector<const Recipe*>& recipes) {
-  const std::vector<std::string> before = titles;
-  for (size_t i = 0; i < titles.size(); ++i) {
-    const auto first = static_cast<size_t>(std::ranges::find(before, before[i]) - before.begin());
-    if (first == i) continue;
-    std::string difference;
-    for (const std::string& key : differing_keys(*recipes[first], *recipes[i])) {
-      if (key.starts_with("seed:") || key.starts_with("data.split:")) continue;
-      const size_t value = key.find(" in the run, ");
-      difference += (difference.empty() ? "" : ", ") + key.substr(0, key.find(':')) + ": " +
-                    (value == key.npos ? "" : key.substr(value + 13, key.size() - value - 17));
-    }
-    titles[i] += difference.empty() ? fmt::format(" #{}", i + 1) : " (" + difference + ")";
-  }
-}
-
 struct Method {
-  std::string key;
+  std::string name;
+  Recipe recipe;           // evened out
+  std::string statistics;  // of batch norm, its own; outside the recipe's hash
+  std::string screen;      // its path
+  std::string label;       // "from scratch"
   std::vector<const RunRecord*> runs;
+
+  bool is(const Method& other) const {
+    return name == other.name && statistics == other.statistics && screen == other.screen &&
+           label == other.label && differing_keys(recipe, other.recipe).empty();
+  }
 };
 
 std::vector<Method> methods_of(const std::vector<RunRecord>& runs) {
   std::vector<Method> methods;
   for (const RunRecord& run : runs) {
     if (!run.recipe) continue;
-    const std::string key = method_key(*run.recipe);
-    auto found = std::ranges::find(methods, key, &Method::key);
-    if (found == methods.end()) found = methods.insert(methods.end(), {key, {}});
+    Method method{run.recipe->name,
+                  evened(*run.recipe),
+                  own_statistics(*run.recipe),
+                  run.info ? run.info->data : "",
+                  run.label,
+                  {}};
+    auto found =
+        std::ranges::find_if(methods, [&](const Method& other) { return other.is(method); });
+    if (found == methods.end()) found = methods.insert(methods.end(), std::move(method));
     found->runs.push_back(&run);
   }
   return methods;
+}
+
+// "adabn (optim.lr: 0.1)": by the keys in which methods of one name differ.
+void make_unique(std::vector<std::string>& titles, const std::vector<Method>& methods) {
+  const std::vector<std::string> before = titles;
+  for (size_t i = 0; i < titles.size(); ++i) {
+    const auto first = static_cast<size_t>(std::ranges::find(before, before[i]) - before.begin());
+    if (first == i) continue;
+    const Method &a = methods[first], &b = methods[i];
+    std::string difference;
+    const auto add = [&](const std::string& text) {
+      difference += (difference.empty() ? "" : ", ") + text;
+    };
+    for (const std::string& key : differing_keys(a.recipe, b.recipe)) {
+      const size_t value = key.find(" in the run, ");
+      add(key.substr(0, key.find(':')) + ": " +
+          (value == key.npos ? "" : key.substr(value + 13, key.size() - value - 17)));
+    }
+    if (a.statistics != b.statistics) add(b.statistics + " statistics");
+    if (a.screen != b.screen) add("on " + (b.screen.empty() ? "an unknown screen" : b.screen));
+    titles[i] += difference.empty() ? fmt::format(" #{}", i + 1) : " (" + difference + ")";
+  }
 }
 
 // Separated / stratified of the same seed.
@@ -154,7 +166,7 @@ void add_evaluation(ComparisonRow& row, const RunRecord& run, const EvaluationRe
 
 // A row for the statistics that the method was trained for, and one for each other kind.
 std::vector<ComparisonRow> rows_of(const Method& method, const std::string& title) {
-  std::vector<std::string> statistics = {own_statistics(*method.runs.front()->recipe)};
+  std::vector<std::string> statistics = {method.statistics};
   for (const RunRecord* run : method.runs)
     for (const EvaluationRecord& evaluation : run->evaluations)
       if (!evaluation.split.empty() &&
@@ -186,7 +198,46 @@ void add_paper(ComparisonRow& row) {
 
 bool is_untouched(const Recipe& recipe) {
   if (recipe_source(recipe.name).empty()) return false;
-  return method_key(load_recipe(recipe.name)) == method_key(recipe);
+  const Recipe published = load_recipe(recipe.name);
+  Recipe ours = evened(recipe);
+  if (published.model.pretrained) ours.model.weights = published.model.weights;
+  return differing_keys(evened(published), ours).empty() &&
+         own_statistics(published) == own_statistics(recipe);
+}
+
+// The column that most methods have; of several the first of kHeadlines.
+std::string headline_of(const std::vector<ComparisonRow>& rows) {
+  std::string headline;
+  int64_t most = 0;
+  for (const char* key : kHeadlines) {
+    const auto count = std::ranges::count_if(
+        rows, [&](const ComparisonRow& row) { return !row.control && row.at(key).count > 0; });
+    if (count <= most) continue;
+    headline = key;
+    most = count;
+  }
+  return headline;
+}
+
+std::optional<DataScale> scale_on(const Dataset* dataset, bool cdcl) {
+  return dataset ? std::optional(data_scale(*dataset, cdcl)) : std::nullopt;
+}
+
+void add_screen(std::vector<Screen>& screens, const RunRecord& run) {
+  if (!run.info) return;
+  const std::string& path = run.info->data;
+  const bool cdcl = run.recipe->name.find("cdcl/") != std::string::npos;
+  const auto known = std::ranges::find(screens, path, &Screen::path);
+  if (known == screens.end()) {
+    screens.push_back(open_screen(path, cdcl));
+  } else if (std::ranges::none_of(screens, [&](const Screen& screen) {
+               return screen.path == path && screen.cdcl == cdcl;
+             })) {
+    Screen same = *known;
+    same.cdcl = cdcl;
+    same.scale = scale_on(same.dataset.get(), cdcl);
+    screens.push_back(std::move(same));
+  }
 }
 
 std::vector<ComparisonColumn> columns_of(const std::vector<ComparisonRow>& rows) {
@@ -202,6 +253,12 @@ std::vector<ComparisonColumn> columns_of(const std::vector<ComparisonRow>& rows)
   return columns;
 }
 
+bool all_full(const std::vector<Screen>& screens) {
+  return !screens.empty() && std::ranges::all_of(screens, [](const Screen& screen) {
+    return screen.scale == DataScale::full;
+  });
+}
+
 std::string count_text(size_t count) {
   return figure_text(static_cast<double>(count), 0);
 }
@@ -211,6 +268,7 @@ std::string what_is_measured(const std::string& headline) {
   if (headline == "stratified") return "test images (unseen wells of experiments seen in training)";
   if (headline == "z_norm_knn") return "test images of unseen experiments, by k-NN after Z-norm";
   if (headline == "knn") return "test images of unseen experiments, by k-NN";
+  if (headline == "training_images") return "images that it was trained on";
   return "test images, by its linear classifier";
 }
 
@@ -221,15 +279,22 @@ Spread ComparisonRow::at(const std::string& column) const {
   return spread_of(found == values.end() ? std::vector<double>{} : found->second);
 }
 
+size_t ComparisonRow::most_runs() const {
+  size_t most = 0;
+  for (const auto& [key, list] : values) most = std::max(most, spread_of(list).count);
+  return most;
+}
+
 Screen open_screen(const std::string& path, bool cdcl) {
   Screen screen;
   screen.path = path;
+  screen.cdcl = cdcl;
   try {
     std::vector<Problem> problems;
     std::vector<std::string> notes;
     const auto dataset = std::make_shared<const Dataset>(open_dataset(path, problems, notes));
-    screen.scale = data_scale(*dataset, cdcl);
     screen.dataset = dataset;
+    screen.scale = scale_on(dataset.get(), cdcl);
   } catch (const Error& error) {
     screen.problem = error.what();
   }
@@ -268,8 +333,7 @@ std::string Comparison::our_name() const {
   const bool partial = std::ranges::any_of(
       screens, [](const Screen& screen) { return screen.scale == DataScale::partial; });
   std::string name = synthetic ? "synthetic data" : partial ? "other data" : "data unknown";
-  if (std::ranges::all_of(screens, [](const Screen& s) { return s.scale == DataScale::full; }))
-    name = "changed recipe";
+  if (!obstacle.empty() && all_full(screens)) name = obstacle;
   return smoke ? name + ", smoke" : name;
 }
 
@@ -309,7 +373,9 @@ std::vector<std::string> Comparison::lead() const {
     out.push_back(text);
   }
   std::string data;
-  for (const Screen& screen : screens) data += (data.empty() ? "On " : "; ") + screen.text();
+  for (const Screen& screen : screens)
+    if (data.find(screen.text()) == data.npos)
+      data += (data.empty() ? "On " : "; ") + screen.text();
   if (!data.empty() && chance > 0) data += fmt::format(" (chance: {} %)", figure_text(chance, 1));
   if (!data.empty()) data += ".";
   if (smoke) data += " Recipes of smoke scale.";
@@ -319,54 +385,74 @@ std::vector<std::string> Comparison::lead() const {
   return out;
 }
 
+std::string paper_obstacle(const RunRecord& run) {
+  if (!run.label.empty()) return run.label;
+  if (!run.recipe || !is_untouched(*run.recipe)) return "changed recipe";
+  const Recipe::Model& model = run.recipe->model;
+  if (model.pretrained && model.weights.empty() && model.init_from.empty()) return "from scratch";
+  if (run.state != RunState::finished) return "unfinished run";
+  const bool current = std::ranges::all_of(run.evaluations, &EvaluationRecord::up_to_date);
+  return current ? "" : "outdated evaluation";
+}
+
+bool has_all_folds(const std::vector<const RunRecord*>& runs, int folds) {
+  std::map<int64_t, int> count;
+  for (const RunRecord* run : runs)
+    if (run->recipe->data.fold > 0) ++count[run->recipe->data.fold];
+  return count.empty() ||
+         (std::cmp_equal(count.size(), folds) && std::ranges::all_of(count, [&](const auto& entry) {
+            return entry.second == count.begin()->second;
+          }));
+}
+
 Comparison compare(const std::vector<RunRecord>& runs) {
   Comparison out;
   const std::vector<Method> methods = methods_of(runs);
   std::vector<std::string> names;
-  std::vector<const Recipe*> recipes;
-  for (const Method& method : methods) {
-    names.push_back(method.runs.front()->recipe->name);
-    recipes.push_back(&*method.runs.front()->recipe);
-  }
+  for (const Method& method : methods) names.push_back(method.name);
   std::vector<std::string> titles = short_names(names);
-  make_unique(titles, recipes);
+  for (size_t i = 0; i < methods.size(); ++i)
+    if (!methods[i].label.empty()) titles[i] += " (" + methods[i].label + ")";
+  make_unique(titles, methods);
   for (size_t i = 0; i < methods.size(); ++i)
     for (ComparisonRow& row : rows_of(methods[i], titles[i])) {
       add_paper(row);
       out.rows.push_back(std::move(row));
     }
   out.columns = columns_of(out.rows);
-  for (const char* key : kHeadlines)
-    if (out.headline.empty() && out.column(key)) out.headline = key;
+  out.headline = headline_of(out.rows);
+  std::set<int64_t> classes;
   for (const ComparisonRow& row : out.rows)
     for (const EvaluationRecord* evaluation : row.evaluations)
-      if (evaluation->classes > 0) out.chance = 100.0 / static_cast<double>(evaluation->classes);
+      if (evaluation->classes > 0) classes.insert(evaluation->classes);
+  if (classes.size() == 1) out.chance = 100.0 / static_cast<double>(*classes.begin());
 
-  bool untouched = !methods.empty();
   for (const RunRecord& run : runs) {
     if (!run.recipe) continue;
     out.smoke = out.smoke || run.recipe->name.starts_with("smoke/");
-    untouched = untouched && is_untouched(*run.recipe);
-    if (run.info &&
-        std::ranges::find(out.screens, run.info->data, &Screen::path) == out.screens.end())
-      out.screens.push_back(
-          open_screen(run.info->data, run.recipe->name.find("cdcl/") != std::string::npos));
+    if (out.obstacle.empty()) out.obstacle = paper_obstacle(run);
+    if (out.obstacle.empty() && !run.info) out.obstacle = "data unknown";
+    add_screen(out.screens, run);
   }
-  out.paper_scale = untouched && !out.smoke && !out.screens.empty() &&
-                    std::ranges::all_of(out.screens, [](const Screen& screen) {
-                      return screen.scale == DataScale::full;
-                    });
+  for (const Method& method : methods) {
+    const auto screen = std::ranges::find(out.screens, method.screen, &Screen::path);
+    const bool replicates =
+        screen != out.screens.end() && screen->dataset && is_cpg0004(screen->dataset->form);
+    if (out.obstacle.empty() && !has_all_folds(method.runs, replicates ? 5 : 6))
+      out.obstacle = "not all folds";
+  }
+  out.paper_scale = out.obstacle.empty() && !out.smoke && all_full(out.screens);
   return out;
 }
 
 Table comparison_table(const Comparison& comparison) {
   Table table;
   table.columns.push_back({"method", false});
-  table.columns.push_back({"runs", true});
+  table.columns.push_back({"n", true});
   for (const ComparisonColumn& column : comparison.columns)
     table.columns.push_back({column.title, true});
   for (const ComparisonRow& row : comparison.rows) {
-    std::vector<Cell> cells = {Cell(row.title), Cell(fmt::to_string(row.evaluations.size()))};
+    std::vector<Cell> cells = {Cell(row.title), Cell(fmt::to_string(row.most_runs()))};
     for (const ComparisonColumn& column : comparison.columns) {
       const Spread value = row.at(column.key);
       bool best = value.count > 0 && comparison.rows.size() > 1;
@@ -376,10 +462,11 @@ Table comparison_table(const Comparison& comparison) {
         best =
             best && (column.low_is_better ? value.mean <= theirs.mean : value.mean >= theirs.mean);
       }
-      cells.emplace_back(value.count ? value.text(column.percent ? 1 : 2) : "not evaluated",
-                         best          ? Tone::strong
-                         : value.count ? Tone::plain
-                                       : Tone::muted);
+      std::string text = value.text(column.percent ? 1 : 2);
+      if (value.count != row.most_runs()) text += fmt::format(" (n = {})", value.count);
+      cells.emplace_back(value.count ? text : "not evaluated", best          ? Tone::strong
+                                                               : value.count ? Tone::plain
+                                                                             : Tone::muted);
     }
     table.rows.push_back(std::move(cells));
   }
@@ -388,8 +475,11 @@ Table comparison_table(const Comparison& comparison) {
 
 Table paper_table(const Comparison& comparison) {
   Table table;
-  table.columns = {
-      {"method", false}, {"figure", false}, {"paper", true}, {comparison.our_name(), true}};
+  table.columns = {{"method", false},
+                   {"figure", false},
+                   {"paper", true},
+                   {comparison.our_name(), true},
+                   {"n", true}};
   if (comparison.paper_scale) table.columns.push_back({"difference", true});
   for (const ComparisonRow& row : comparison.rows)
     for (const ComparisonColumn& column : comparison.columns) {
@@ -399,7 +489,8 @@ Table paper_table(const Comparison& comparison) {
       const int decimals = column.percent ? 1 : 2;
       std::string published = figure_text(paper->second.value, decimals);
       if (paper->second.spread) published += " ± " + figure_text(*paper->second.spread, decimals);
-      table.rows.push_back({row.title, column.title, published, ours.text(decimals)});
+      table.rows.push_back(
+          {row.title, column.title, published, ours.text(decimals), fmt::to_string(ours.count)});
       if (comparison.paper_scale)
         table.rows.back().push_back(
             difference_cell(ours.mean, paper->second.value, paper->second.spread));

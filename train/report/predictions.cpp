@@ -170,6 +170,7 @@ HardClasses hard_classes(const std::vector<Prediction>& predictions,
   std::vector<ClassTally> classes = tallies(predictions);
   HardClasses out;
   if (classes.empty()) return out;
+  for (const ClassTally& c : classes) out.images += c.tally.images;
   const auto perfect = std::ranges::count_if(
       classes, [](const ClassTally& c) { return c.tally.right == c.tally.images; });
   out.share_of_perfect = static_cast<double>(perfect) / static_cast<double>(classes.size());

@@ -30,6 +30,7 @@ struct HardClasses {
   HeatMap map;  // hardest classes against what they are taken for, in percent of their images
   Table table;  // class, images, right, most often taken for
   double share_of_perfect = 0;  // of the classes: all of their images are right
+  int64_t images = 0;           // that have both a label and an answer
 };
 // The `most` classes of lowest accuracy; without rows where nothing is labelled.
 HardClasses hard_classes(const std::vector<Prediction>& predictions,

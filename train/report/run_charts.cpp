@@ -38,26 +38,72 @@ std::string split_of(const Recipe& recipe) {
              : "separated";
 }
 
-// A point for every `window` steps, in the middle of them.
-Series curve_of(const RunRecord& run, const std::string& key, double scale, int64_t window,
-                bool in_epochs) {
+// Where all curves have their points: bins of `window` steps, counted in epochs of `epoch` steps
+// that stand for each run's own.
+struct Grid {
+  int64_t window = 1;
+  double epoch = 1;
+  bool in_epochs = false;
+
+  // Steps of the grid for one of the run's.
+  double unit(const RunRecord& run) const {
+    return in_epochs ? epoch / static_cast<double>(run.epoch_steps) : 1;
+  }
+  int64_t bin(const RunRecord& run, double step) const {
+    return static_cast<int64_t>(std::floor((step - 0.5) * unit(run) / static_cast<double>(window)));
+  }
+  // The middle of the bin's steps.
+  double x(int64_t bin) const {
+    const auto steps = static_cast<double>(window);
+    return (static_cast<double>(bin) * steps + (steps + 1) / 2) / epoch;
+  }
+};
+
+Grid grid_of(const std::vector<CurveGroup>& groups) {
+  Grid grid{.in_epochs = true};
+  std::vector<const RunRecord*> runs;
+  for (const CurveGroup& group : groups)
+    for (const RunRecord* run : group.runs)
+      if (run->metrics.rows() > 0) runs.push_back(run);
+  for (const RunRecord* run : runs) grid.in_epochs = grid.in_epochs && run->epoch_steps > 0;
+  // The shortest epoch: every run then has a step in every bin.
+  if (grid.in_epochs && !runs.empty())
+    grid.epoch = static_cast<double>(
+        (*std::ranges::min_element(runs, {}, &RunRecord::epoch_steps))->epoch_steps);
+  double most = 0;
+  for (const RunRecord* run : runs)
+    most = std::max(most,
+                    grid.unit(*run) * static_cast<double>(std::max(run->total_steps, run->steps)));
+  grid.window = std::max<int64_t>(1, std::llround(std::ceil(most / kPoints)));
+  return grid;
+}
+
+std::string point_text(const std::vector<CurveGroup>& groups, const Grid& grid) {
+  for (const CurveGroup& group : groups)
+    for (const RunRecord* run : group.runs)
+      if (run->metrics.rows() > 0 && grid.unit(*run) != 1)
+        return fmt::format("Each point is the mean of {} epochs.",
+                           short_text(static_cast<double>(grid.window) / grid.epoch, 2));
+  return grid.window > 1 ? fmt::format("Each point is the mean of {} steps.", grid.window)
+                         : "Each point is a step.";
+}
+
+Series curve_of(const RunRecord& run, const std::string& key, double scale, const Grid& grid) {
   Series out;
   const std::vector<double>* values = run.metrics.column(key);
   if (!values) return out;
-  const double unit = in_epochs ? static_cast<double>(run.epoch_steps) : 1;
   double sum = 0;
   int64_t count = 0, bin = -1;
   const auto close = [&] {
     if (count > 0) {
-      out.x.push_back((static_cast<double>(bin * window) + static_cast<double>(window + 1) / 2) /
-                      unit);
+      out.x.push_back(grid.x(bin));
       out.y.push_back(scale * sum / static_cast<double>(count));
     }
     sum = 0;
     count = 0;
   };
   for (size_t i = 0; i < values->size(); ++i) {
-    const int64_t at = (static_cast<int64_t>(run.metrics.step[i]) - 1) / window;
+    const int64_t at = grid.bin(run, run.metrics.step[i]);
     if (at != bin) close();
     bin = at;
     if (!std::isfinite((*values)[i])) continue;
@@ -69,13 +115,13 @@ Series curve_of(const RunRecord& run, const std::string& key, double scale, int6
 }
 
 LineChart chart_of(const std::vector<CurveGroup>& groups, const std::string& key,
-                   const std::string& title, const std::string& label, double scale, int64_t window,
-                   bool in_epochs) {
+                   const std::string& title, const std::string& label, double scale,
+                   const Grid& grid) {
   LineChart chart;
   chart.title = title;
   chart.description =
-      fmt::format("{} while training, against {}.", title, in_epochs ? "epochs" : "steps");
-  chart.x.label = in_epochs ? "epoch" : "step";
+      fmt::format("{} while training, against {}.", title, grid.in_epochs ? "epochs" : "steps");
+  chart.x.label = grid.in_epochs ? "epoch" : "step";
   chart.y.label = label;
   chart.legend = true;
   chart.width = kSmallWidth;
@@ -83,7 +129,7 @@ LineChart chart_of(const std::vector<CurveGroup>& groups, const std::string& key
   for (size_t g = 0; g < groups.size(); ++g) {
     std::vector<Series> curves;
     for (const RunRecord* run : groups[g].runs) {
-      Series curve = curve_of(*run, key, scale, window, in_epochs);
+      Series curve = curve_of(*run, key, scale, grid);
       if (!curve.x.empty()) curves.push_back(std::move(curve));
     }
     if (curves.empty()) continue;
@@ -118,20 +164,16 @@ std::vector<CurveGroup> groups_of(const Comparison& comparison, const std::strin
 
 CurveCharts training_charts(const std::vector<CurveGroup>& groups) {
   CurveCharts out;
-  bool in_epochs = true;
-  int64_t most = 0;
+  const Grid grid = grid_of(groups);
+  out.points = point_text(groups, grid);
   std::set<std::string> others;
   for (const CurveGroup& group : groups)
-    for (const RunRecord* run : group.runs) {
-      if (run->metrics.rows() > 0) in_epochs = in_epochs && run->epoch_steps > 0;
-      most = std::max({most, run->total_steps, run->steps});
+    for (const RunRecord* run : group.runs)
       for (const auto& [key, column] : run->metrics.columns) others.insert(key);
-    }
-  out.window = std::max<int64_t>(1, (most + kPoints - 1) / kPoints);
   const auto add = [&](const std::string& key, const std::string& title, const std::string& label,
                        double scale) {
     others.erase(key);
-    LineChart chart = chart_of(groups, key, title, label, scale, out.window, in_epochs);
+    LineChart chart = chart_of(groups, key, title, label, scale, grid);
     const bool moves = std::ranges::any_of(chart.series, [](const Series& series) {
       return std::ranges::any_of(series.y, [](double y) { return y != 0; });
     });

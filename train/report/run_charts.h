@@ -20,10 +20,10 @@ std::vector<CurveGroup> groups_of(const Comparison& comparison, const std::strin
 
 struct CurveCharts {
   std::vector<LineChart> charts;  // loss, accuracy, batch accuracy, learning rate, images/s, ...
-  int64_t window = 1;             // steps behind a point, whose mean it is
+  std::string points;             // what one is: "Each point is the mean of 3 steps."
 };
 // Against epochs where it is known how many steps one has, else against steps. At most 200 points a
-// curve.
+// curve, at the same places in all of them: folds differ in the steps of an epoch.
 CurveCharts training_charts(const std::vector<CurveGroup>& groups);
 
 // k-NN accuracy of validation images in percent; without series where nothing was validated.

@@ -8,12 +8,18 @@
 #include <cerrno>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "kernels/base/error.h"
 #include "models/durable_file.h"
 #include "train/checkpoint.h"
 #include "train/data/csv.h"
+#include "train/evaluate/statistics_mode.h"
+#include "train/evaluate/views_evaluation.h"
 #include "train/json.h"
+#include "train/recipe_keys.h"
+#include "train/shell_quote.h"
+#include "train/validation.h"
 
 namespace mono::report {
 namespace {
@@ -28,11 +34,15 @@ template <class F>
 void attempt(RunRecord& run, F read) {
   try {
     read();
-  } catch (const Error& error) {
-    run.problems.emplace_back(error.what());
-  } catch (const fs::filesystem_error& error) {
+  } catch (const std::exception& error) {
     run.problems.emplace_back(error.what());
   }
+}
+
+// What may not be looked at is not there for us.
+bool is_there(const fs::path& path) {
+  std::error_code error;
+  return fs::exists(path, error);
 }
 
 std::optional<double> number_of(const JsonView& json) {
@@ -59,7 +69,7 @@ void add_row(RunLog& log, const JsonView& json) {
 
 void read_log(RunRecord& run, const char* name, RunLog& log) {
   const fs::path path = run.folder / name;
-  if (!fs::exists(path)) return;
+  if (!is_there(path)) return;
   attempt(run, [&] {
     const std::string text = read_file(path.string(), kMostBytes);
     size_t begin = 0;
@@ -87,13 +97,9 @@ std::map<std::string, double> percentages(const JsonView& json, const char* key)
 
 // The columns of an evaluation of views are fractions, but for grit's.
 void add_views_figures(const JsonView& json, EvaluationRecord& out) {
-  constexpr std::string_view kCounts[] = {"format_version", "seed",   "fold",    "step",
-                                          "bank_images",    "images", "classes", "accuracy"};
-  for (const auto& [key, value] : json.members()) {
-    if (std::ranges::find(kCounts, key) != std::end(kCounts) || value.is_null()) continue;
-    const auto number = number_of(value);
-    if (number) out.figures[key] = key.starts_with("grit") ? *number : 100 * *number;
-  }
+  for (const ViewsColumn& column : views_columns())
+    if (const auto value = json.find(column.key); value && !value->is_null())
+      out.figures[column.key] = column.percent ? 100 * value->number() : value->number();
 }
 
 EvaluationRecord read_evaluation(const fs::path& path) {
@@ -124,7 +130,7 @@ EvaluationRecord read_evaluation(const fs::path& path) {
 
 void read_evaluations(RunRecord& run) {
   const fs::path folder = run.folder / "evaluation";
-  if (!fs::is_directory(folder)) return;
+  if (!is_there(folder)) return;
   std::vector<fs::path> files;
   attempt(run, [&] {
     for (const auto& entry : fs::directory_iterator(folder))
@@ -134,16 +140,14 @@ void read_evaluations(RunRecord& run) {
   for (const fs::path& file : files)
     attempt(run, [&] {
       EvaluationRecord record = read_evaluation(file);
-      // An evaluation of views is of the checkpoint that validation chose.
-      record.of_last_checkpoint =
-          record.split.empty() || run.checkpoint_step < 0 || record.step == run.checkpoint_step;
+      record.up_to_date = run.evaluated_step < 0 || record.step == run.evaluated_step;
       run.evaluations.push_back(std::move(record));
     });
 }
 
 void read_left_out(RunRecord& run) {
   const fs::path path = run.folder / "left_out.csv";
-  if (!fs::exists(path)) return;
+  if (!is_there(path)) return;
   attempt(run, [&] {
     const CsvTable table = read_csv(path, path.string());
     const int site = table.column("site_id"), reason = table.column("reason");
@@ -163,6 +167,8 @@ void read_checkpoint(RunRecord& run) {
     const JsonView state = read_json_file((checkpoints.front() / "state.json").string());
     run.checkpoint_step =
         std::stoll(checkpoints.front().filename().string().substr(std::string("step_").size()));
+    const int64_t best = best_step_of(state);
+    run.evaluated_step = best >= 0 ? best : run.checkpoint_step;
     if (const auto total = state.find("total_steps")) run.total_steps = total->integer();
     if (const auto weights = state.find("weights")) run.weights = weights->string();
   });
@@ -195,7 +201,7 @@ void count_steps(RunRecord& run) {
 }
 
 RunState state_of(const RunRecord& run) {
-  if (!fs::exists(run.folder / "recipe.toml") && run.metrics.rows() == 0) return RunState::absent;
+  if (!is_there(run.folder / "recipe.toml") && run.metrics.rows() == 0) return RunState::absent;
   if (run.total_steps > 0 && run.steps >= run.total_steps) return RunState::finished;
   // controls/untrained: a checkpoint of nothing is all that there is to be.
   if (run.recipe && run.recipe->train.epochs == 0 && run.checkpoint_step == 0)
@@ -205,7 +211,7 @@ RunState state_of(const RunRecord& run) {
 }
 
 bool is_run(const fs::path& folder) {
-  return fs::exists(folder / "recipe.toml") || fs::exists(folder / "metrics.jsonl");
+  return is_there(folder / "recipe.toml") || is_there(folder / "metrics.jsonl");
 }
 
 void find_below(const fs::path& folder, int levels, std::vector<fs::path>& found) {
@@ -220,35 +226,6 @@ void find_below(const fs::path& folder, int levels, std::vector<fs::path>& found
     if (at->is_directory(error) && !at->is_symlink(error)) folders.push_back(at->path());
   std::ranges::sort(folders);
   for (const fs::path& below : folders) find_below(below, levels - 1, found);
-}
-
-// "table.key" -> value as text, of recipe_text(), [paper] left out.
-std::map<std::string, std::string> settings_of(const Recipe& recipe) {
-  std::map<std::string, std::string> out;
-  const std::string text = recipe_text(recipe);
-  std::string table;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const std::string line = text.substr(begin, end - begin);
-    begin = end + 1;
-    if (line.starts_with("[")) {
-      table = line.substr(1, line.find(']') - 1) + ".";
-      continue;
-    }
-    const size_t equals = line.find(" = ");
-    if (equals == line.npos || table == "paper.") continue;
-    out[(table.empty() ? "" : table) + line.substr(0, equals)] = line.substr(equals + 3);
-  }
-  return out;
-}
-
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./=:,+@";
-  if (!word.empty() && word.find_first_not_of(kPlain) == word.npos) return word;
-  std::string out = "'";
-  for (const char c : word) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return out + "'";
 }
 
 }  // namespace
@@ -279,11 +256,12 @@ RunRecord read_run(const fs::path& folder) {
   RunRecord run;
   run.folder = folder;
   const fs::path recipe = folder / "recipe.toml";
-  if (fs::exists(recipe)) {
+  if (is_there(recipe)) {
     attempt(run, [&] { run.recipe_source = read_file(recipe.string(), 1 << 20); });
     attempt(run, [&] {
       run.recipe = read_run_recipe(folder);
       run.hash = recipe_hash(*run.recipe);
+      run.label = label_of(*run.recipe);
     });
     attempt(run, [&] { run.info = read_run_info(folder); });
   }
@@ -294,7 +272,7 @@ RunRecord read_run(const fs::path& folder) {
   read_evaluations(run);
   read_left_out(run);
   for (const char* name : {"embeddings", "evaluation/features"})
-    if (run.embeddings.empty() && fs::exists(folder / name / "embeddings.npy"))
+    if (run.embeddings.empty() && is_there(folder / name / "embeddings.npy"))
       run.embeddings = folder / name;
   run.state = state_of(run);
   return run;
@@ -312,29 +290,46 @@ std::vector<fs::path> find_runs(const std::vector<fs::path>& paths) {
     find_below(path, 4, found);
     if (found.size() == before) found.push_back(path);
   }
+  std::set<fs::path> seen;
+  std::erase_if(found, [&](const fs::path& path) {
+    std::error_code error;
+    const fs::path whole = fs::canonical(path, error);
+    return !seen.insert(error ? path : whole).second;
+  });
   return found;
 }
 
-std::string train_command(const RunRecord& run) {
+std::vector<std::string> repeat_commands(const RunRecord& run) {
   if (!run.recipe) return {};
   const Recipe& recipe = *run.recipe;
-  std::string command = "train_rxrx train --recipe " + quoted(recipe.name);
+  const std::string out = shell_quoted(run.folder.string() + "-again");
+  std::string train = "train_rxrx train --recipe ";
   try {
-    const auto base = settings_of(load_recipe(recipe.name));
-    for (const auto& [key, value] : settings_of(recipe)) {
-      const auto before = base.find(key);
-      if (key != "name" && (before == base.end() || before->second != value))
-        command += " --set " + quoted(key + "=" + value);
-    }
+    const auto base = recipe_texts(load_recipe(recipe.name));
+    std::vector<std::string> sets;
+    for (const auto& [key, value] : recipe_texts(recipe))
+      if (base.at(key) != value) sets.push_back(key + "=" + value);
+    if (recipe_texts(load_recipe(recipe.name, sets)) != recipe_texts(recipe))
+      fail(ErrorKind::usage, "{}: has changed", recipe.name);
+    train += shell_quoted(recipe.name);
+    for (const std::string& set : sets) train += " --set " + shell_quoted(set);
   } catch (const Error&) {
-    // A recipe of the user's own that is no longer there: the run holds it, resolved.
-    command = "train_rxrx train --recipe " + quoted((run.folder / "recipe.toml").string());
+    // A recipe that is no longer there or not the same: the run holds it, resolved.
+    train += shell_quoted((run.folder / "recipe.toml").string());
   }
   if (run.info) {
-    command += " --data " + quoted(run.info->data);
-    if (!run.info->cache.empty()) command += " --cache " + quoted(run.info->cache);
+    train += " --data " + shell_quoted(run.info->data);
+    if (!run.info->cache.empty()) train += " --cache " + shell_quoted(run.info->cache);
   }
-  return command + " --out " + quoted(run.folder.string());
+  std::vector<std::string> commands = {train + " --out " + out};
+  const std::string own = name_of(statistics_mode("", recipe));
+  for (const EvaluationRecord& evaluation : run.evaluations) {
+    std::string command = "train_rxrx evaluate " + out;
+    if (!evaluation.statistics.empty() && evaluation.statistics != own)
+      command += " --statistics " + evaluation.statistics;
+    if (std::ranges::find(commands, command) == commands.end()) commands.push_back(command);
+  }
+  return commands;
 }
 
 }  // namespace mono::report

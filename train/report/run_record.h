@@ -31,13 +31,13 @@ struct RunLog {
 struct EvaluationRecord {
   std::string file;        // "separated-running.json"
   std::string split;       // separated | stratified; empty: an evaluation of views
-  std::string statistics;  // of batch norm
+  std::string statistics;  // of batch norm; of views empty
   bool on_training_images = false;
   int64_t images = 0, classes = 0, step = 0;
   std::map<std::string, double> figures;  // by column, as printed: percent, but plain for grit
   std::map<std::string, double> by_cell_type, by_experiment;  // percent
   std::filesystem::path predictions;                          // the CSV beside it
-  bool of_last_checkpoint = true;                             // false: training went on since
+  bool up_to_date = true;  // of the checkpoint that stands for the run; false: it is another now
 };
 
 enum class RunState {
@@ -55,12 +55,14 @@ struct RunRecord {
   std::string recipe_source;  // recipe.toml as it is, readable or not
   std::optional<RunInfo> info;
   std::string hash;
+  std::string label;  // of every result (label_of): "from scratch", or empty
   RunLog metrics, validation;
   int64_t steps = 0, total_steps = 0;  // done; planned, 0: unknown
   int64_t epoch_steps = 0;             // 0: unknown
   double seconds = 0;                  // of all steps
-  int64_t checkpoint_step = -1;
-  std::string weights;  // fingerprint of the newest checkpoint
+  int64_t checkpoint_step = -1;        // the newest
+  int64_t evaluated_step = -1;  // the one that stands for the run: the best by validation, if any
+  std::string weights;          // fingerprint of the newest checkpoint
   std::vector<EvaluationRecord> evaluations;
   std::vector<std::pair<std::string, std::string>> left_out;  // site, reason
   std::filesystem::path embeddings;                           // a folder of them; empty: none
@@ -72,12 +74,13 @@ struct RunRecord {
 RunRecord read_run(const std::filesystem::path& folder);
 
 // The runs that `paths` name: each a run, or a folder with runs in it, down to four levels, in the
-// order of their names. A folder without any stands for itself (RunState::absent). Error: data for
-// a path that is not a folder.
+// order of their names, each once. A folder without any stands for itself (RunState::absent).
+// Error: data for a path that is not a folder.
 std::vector<std::filesystem::path> find_runs(const std::vector<std::filesystem::path>& paths);
 
-// How to make the run again: `train_rxrx train --recipe ... --set ...`, with the keys in which it
-// differs from the recipe of that name.
-std::string train_command(const RunRecord& run);
+// How to make the run and its evaluations again, beside it in FOLDER-again, for a shell:
+// `train_rxrx train --recipe ... --set ...`, with the keys in which it differs from the recipe of
+// that name, or by the run's own recipe.toml where these do not make the same recipe any more.
+std::vector<std::string> repeat_commands(const RunRecord& run);
 
 }  // namespace mono::report

@@ -4,26 +4,33 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 
 #include "kernels/base/error.h"
 #include "models/durable_file.h"
 #include "train/commands.h"
 #include "train/evaluate/embedding_set.h"
+#include "train/progress.h"
 #include "train/report/comparison.h"
 #include "train/report/figures.h"
 #include "train/report/page.h"
 #include "train/report/predictions.h"
 #include "train/report/run_charts.h"
+#include "train/shell_quote.h"
 
 namespace mono::report {
 namespace {
 
 namespace fs = std::filesystem;
 
-std::string duration_text(double seconds) {
-  if (seconds < 90) return figure_text(seconds, 1) + " s";
-  if (seconds < 5400) return figure_text(seconds / 60, 1) + " min";
-  return figure_text(seconds / 3600, 1) + " h";
+// "training_loss" of "Training loss"; short enough for any file system.
+std::string file_name(const std::string& title) {
+  std::string name = title.substr(0, 60);
+  for (char& c : name) {
+    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'))) c = '_';
+  }
+  return name;
 }
 
 std::string plural(size_t count, const std::string& word) {
@@ -64,7 +71,7 @@ class ReportMaker {
     add_embeddings();
     add_left_out();
     add_how_to_repeat();
-    return {page_.html(), std::move(files_)};
+    return {page_.html(), comparison_.lead(), std::move(files_)};
   }
 
  private:
@@ -119,8 +126,10 @@ void ReportMaker::add_head() {
   if (on(DataScale::partial)) page_.badge("other data than the papers'", Badge::caution);
   if (on(std::nullopt)) page_.badge("screen not found", Badge::caution);
   if (comparison_.smoke) page_.badge("smoke scale", Badge::caution);
-  if (any([](const RunRecord& run) { return run.recipe && run.recipe->model.from_scratch; }))
-    page_.badge("from scratch", Badge::caution);
+  std::set<std::string> labels;
+  for (const RunRecord& run : runs_)
+    if (!run.label.empty()) labels.insert(run.label);
+  for (const std::string& label : labels) page_.badge(label, Badge::caution);
   page_.badge(plural(runs_.size(), "run"));
   if (any([](const RunRecord& run) { return run.state == RunState::training; }))
     page_.badge("still training", Badge::caution);
@@ -180,8 +189,8 @@ void ReportMaker::add_results() {
   }
   Table table = comparison_table(comparison_);
   table.caption =
-      "Percent of test images (grit: a plain number); mean ± standard deviation over "
-      "runs. The best of a column is bold.";
+      "Percent of test images, but for images of training (grit: a plain number); mean ± standard "
+      "deviation over n runs. The best of a column is bold.";
   page_.table(table);
   std::vector<std::pair<std::string, std::string>> meanings;
   for (const auto& [key, meaning] : kMeanings)
@@ -197,10 +206,10 @@ void ReportMaker::add_results() {
   page_.subsection("Beside the paper");
   paper.caption =
       comparison_.paper_scale
-          ? "✓: within the paper's ±; ✗: outside of it."
+          ? "n: our runs. ✓: within the paper's ±; ✗: outside of it."
           : fmt::format(
-                "The column ‘{}’ is of other data or another scale than the paper's: only "
-                "the order of methods can be compared, not the figures.",
+                "The column ‘{}’ (n runs) is not the paper's experiment: only the order of methods "
+                "can be compared, not the figures.",
                 comparison_.our_name());
   page_.table(paper);
 }
@@ -211,13 +220,15 @@ void ReportMaker::add_problems() {
     const std::string name = run.folder.string();
     if (run.state != RunState::finished) items.push_back(name + ": " + run.state_text() + ".");
     if (run.state != RunState::absent && run.evaluations.empty())
-      items.push_back(fmt::format("{0}: no evaluation; `train_rxrx evaluate {0}` makes it.", name));
+      items.push_back(fmt::format("{}: no evaluation; `train_rxrx evaluate {}` makes it.", name,
+                                  shell_quoted(name)));
     for (const EvaluationRecord& evaluation : run.evaluations)
-      if (!evaluation.of_last_checkpoint)
-        items.push_back(
-            fmt::format("{0}: {1} is of step {2}, the newest checkpoint of step {3}; "
-                        "`train_rxrx evaluate {0}` brings it up to date.",
-                        name, evaluation.file, evaluation.step, run.checkpoint_step));
+      if (!evaluation.up_to_date)
+        items.push_back(fmt::format(
+            "{}: {} is of step {}, the checkpoint that stands for the run of step {}; "
+            "`train_rxrx evaluate {}{}` brings it up to date.",
+            name, evaluation.file, evaluation.step, run.evaluated_step, shell_quoted(name),
+            evaluation.statistics.empty() ? "" : " --statistics " + evaluation.statistics));
     for (const std::string& problem : run.problems) items.push_back(problem);
   }
   for (const Screen& screen : comparison_.screens)
@@ -238,17 +249,23 @@ void ReportMaker::add_curves(const std::string& split, bool both) {
   Table data;
   for (const LineChart& chart : curves.charts) {
     svgs.push_back(draw(chart));
-    std::string name = chart.title;
-    for (char& c : name) c = c == ' ' || c == '/' ? '_' : static_cast<char>(std::tolower(c));
-    files_.emplace_back(fmt::format("training_{}_{}.svg", split, name), svgs.back().file());
+    files_.emplace_back(
+        fmt::format("training_{}_{}_{}.svg", split, svgs.size(), file_name(chart.title)),
+        svgs.back().file());
   }
   data = data_table(curves.charts.front());
-  data.caption = "Loss" + (data.caption.empty() ? "" : ". " + data.caption);
+  data.caption = curves.charts.front().title + (data.caption.empty() ? "" : ". " + data.caption);
   std::string caption =
-      curves.window > 1 ? fmt::format("Each point is the mean of {} steps. ", curves.window) : "";
-  caption +=
-      "Of several runs: mean, and a band of one standard deviation. Accuracy here is of "
-      "augmented training images with mixed labels, so that it may lie below the test's.";
+      curves.points + " Of several runs: mean, and a band of one standard deviation.";
+  bool mixed = false;
+  for (const CurveGroup& group : groups)
+    for (const RunRecord* run : group.runs)
+      mixed = mixed || (run->recipe->batch.form == BatchForm::groups &&
+                        run->recipe->augment.mixing != Mixing::none);
+  if (mixed)
+    caption +=
+        " Accuracy here is of augmented training images, of which some methods mix the labels: it "
+        "may lie below the test's.";
   page_.figures(svgs, caption, data);
 }
 
@@ -282,7 +299,7 @@ void ReportMaker::add_experiments() {
           ? "Test images of each experiment, none of which was in training. Means over runs."
           : "Unseen wells of each experiment (stratified split). Means over runs.";
   if (!charts.bars.series.empty())
-    figure("experiments", charts.bars, caption);
+    figure("experiments", charts.bars, caption + " Error bars: one standard deviation.");
   else
     figure("experiments", charts.map, caption);
 }
@@ -296,6 +313,7 @@ void ReportMaker::add_winner() {
   std::vector<std::string> refused;
   const Dataset* dataset = nullptr;
   size_t read = 0;
+  bool of_views = false;
   for (size_t i = 0; i < winner->evaluations.size(); ++i) {
     const EvaluationRecord& evaluation = *winner->evaluations[i];
     if (!evaluation.figures.contains(comparison_.headline)) continue;
@@ -307,12 +325,14 @@ void ReportMaker::add_winner() {
       const std::vector<Prediction> more = read_predictions(evaluation.predictions, dataset);
       predictions.insert(predictions.end(), more.begin(), more.end());
       ++read;
+      of_views = of_views || evaluation.split.empty();
     } catch (const Error& error) {
       refused.emplace_back(error.what());
     }
   }
-  const std::string whose = fmt::format("{}{}, {}", several ? "The method that wins: " : "",
-                                        winner->title, plural(read, "run"));
+  const std::string whose =
+      fmt::format("{}{}, {}{}", several ? "The method that wins: " : "", winner->title,
+                  plural(read, "run"), of_views ? ", by the answers of its linear classifier" : "");
   page_.section("Hardest classes");
   page_.list(refused);
   const bool named = dataset && winner->runs.front()->recipe->data.target == Target::sirna &&
@@ -321,7 +341,8 @@ void ReportMaker::add_winner() {
       predictions, named ? class_names(predictions, dataset) : std::map<int, std::string>());
   if (hard.map.rows.empty()) {
     page_.paragraph(predictions.empty() ? "There are no predictions to look at."
-                                        : "Every labelled image is right, or none has a label.");
+                    : hard.images == 0  ? "No image has both a label and a predicted class."
+                                        : whose + "; every labelled image is right.");
   } else {
     page_.paragraph(fmt::format("{}; {} % of the classes have all of their images right.", whose,
                                 figure_text(100 * hard.share_of_perfect, 1)));
@@ -387,9 +408,10 @@ void ReportMaker::add_embeddings() {
   if (methods.empty()) {
     if (refused.empty())
       page_.paragraph(
-          fmt::format("No run has embeddings. `train_rxrx embed {0} --out {0}/embeddings` "
+          fmt::format("No run has embeddings. `train_rxrx embed {} --out {}` "
                       "writes those of its test images; then make this report again.",
-                      finished->folder.string()));
+                      shell_quoted(finished->folder.string()),
+                      shell_quoted((finished->folder / "embeddings").string())));
     return;
   }
   const auto add = [&](auto make) {
@@ -446,7 +468,9 @@ void ReportMaker::add_how_to_repeat() {
     const double images =
         static_cast<double>(run.metrics.rows()) * static_cast<double>(run.recipe->batch.images());
     cells.emplace_back(run.recipe->name);
-    cells.emplace_back(run.recipe->data.split == SplitBy::separated ? "separated" : "stratified");
+    cells.emplace_back(run.recipe->data.fold > 0 ? fmt::format("fold {}", run.recipe->data.fold)
+                       : run.recipe->data.split == SplitBy::separated ? "separated"
+                                                                      : "stratified");
     cells.emplace_back(fmt::to_string(run.recipe->seed));
     cells.emplace_back(run.state_text());
     cells.emplace_back(run.seconds > 0 ? duration_text(run.seconds) : "–");
@@ -457,14 +481,8 @@ void ReportMaker::add_how_to_repeat() {
   }
   page_.table(table);
   std::string commands;
-  for (const RunRecord& run : runs_) {
-    if (!run.recipe) continue;
-    commands += train_command(run) + "\n";
-    for (const EvaluationRecord& evaluation : run.evaluations)
-      commands += fmt::format(
-          "train_rxrx evaluate {}{}\n", run.folder.string(),
-          evaluation.statistics.empty() ? "" : " --statistics " + evaluation.statistics);
-  }
+  for (const RunRecord& run : runs_)
+    for (const std::string& command : repeat_commands(run)) commands += command + "\n";
   if (!commands.empty()) {
     page_.paragraph(
         "The same seed gives the same bits with the same program on the same instruction set, "
@@ -503,6 +521,11 @@ void write_report(const RunReport& report, const fs::path& file) {
   if (!file.parent_path().empty()) make_folder(file.parent_path());
   write_file_durably(file.string(), report.html);
   const fs::path folder = file.parent_path() / (file.stem().string() + "_figures");
+  std::error_code error;
+  std::vector<fs::path> stale;
+  for (fs::directory_iterator at(folder, error), end; !error && at != end; at.increment(error))
+    if (at->path().extension() == ".svg") stale.push_back(at->path());
+  for (const fs::path& path : stale) fs::remove(path, error);
   if (report.files.empty()) return;
   make_folder(folder);
   for (const auto& [name, content] : report.files)
@@ -524,7 +547,7 @@ int run_report(const RunReportOptions& options) {
                                          : std::filesystem::path("report.html");
   const report::RunReport report = report::make_report(runs, options.most_points);
   report::write_report(report, file);
-  for (const std::string& sentence : report::compare(runs).lead()) fmt::print("{}\n", sentence);
+  for (const std::string& sentence : report.lead) fmt::print("{}\n", sentence);
   fmt::print("written: {} ({:.2f} MB) and {} figures beside it\n", file.string(),
              static_cast<double>(report.html.size()) / 1e6, report.files.size());
   return 0;

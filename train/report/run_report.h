@@ -12,6 +12,7 @@ namespace mono::report {
 
 struct RunReport {
   std::string html;
+  std::vector<std::string> lead;  // its first sentences
   std::vector<std::pair<std::string, std::string>>
       files;  // name, content: the figures by themselves
 };
@@ -21,7 +22,8 @@ struct RunReport {
 RunReport make_report(const std::vector<RunRecord>& runs, int most_points = 20000);
 
 // Writes the page durably, and its figures into the folder FILE_figures beside it ("report.html":
-// "report_figures/"). Error: storage.
+// "report_figures/"), from which other *.svg are removed: they were of an older page. Error:
+// storage.
 void write_report(const RunReport& report, const std::filesystem::path& file);
 
 }  // namespace mono::report

@@ -39,6 +39,7 @@ void write_plots(const fs::path& run) {
   Page page(name + ", seed " +
             (record.recipe ? fmt::to_string(record.recipe->seed) : std::string("unknown")));
   if (name.starts_with("smoke/")) page.badge("smoke scale", Badge::caution);
+  if (!record.label.empty()) page.badge(record.label, Badge::caution);
   const bool done = record.total_steps > 0 && record.steps >= record.total_steps;
   page.badge(done ? "finished" : "training", done ? Badge::good : Badge::neutral);
   const std::vector<double>* loss = record.metrics.column("loss");
@@ -57,9 +58,7 @@ void write_plots(const fs::path& run) {
     std::vector<Svg> svgs;
     for (const LineChart& chart : curves.charts) svgs.push_back(draw(chart));
     page.section("Training");
-    page.figures(svgs, curves.window > 1
-                           ? fmt::format("Each point is the mean of {} steps.", curves.window)
-                           : "Each point is a step.");
+    page.figures(svgs, curves.points);
     const LineChart validation = validation_chart(groups);
     if (!validation.series.empty())
       page.figure(validation, "After epochs in which validation was due.");

@@ -1,12 +1,17 @@
 // Reports of runs that are finished, still training, damaged, hostile, or not there at all.
 #include "train/report/run_report.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <unistd.h>
 
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <set>
+#include <thread>
 
 #include "kernels/base/error.h"
 #include "tests/train/data/test_screen.h"
@@ -279,26 +284,142 @@ TEST(RunReports, DifferencesStandBesideThePaperAtItsScaleOnly) {
   comparison.rows = {row};
   comparison.paper_scale = true;
   Table table = paper_table(comparison);
-  ASSERT_EQ(table.columns.size(), 5u);
+  ASSERT_EQ(table.columns.size(), 6u);
   EXPECT_EQ(table.columns[3].title, "ours");
   EXPECT_EQ(table.rows.at(0).at(3).text, "87.1 ± 0.1");
-  EXPECT_EQ(table.rows.at(0).at(4).tone, Tone::inside);
+  EXPECT_EQ(table.rows.at(0).at(4).text, "2");
+  EXPECT_EQ(table.rows.at(0).at(5).tone, Tone::inside);
   comparison.paper_scale = false;
   table = paper_table(comparison);
-  EXPECT_EQ(table.columns.size(), 4u);
+  EXPECT_EQ(table.columns.size(), 5u);
   EXPECT_NE(table.columns[3].title, "ours");
 }
 
-TEST(RunReports, TheCommandMakesTheSameRun) {
+// The words of a command, as a shell takes them.
+std::vector<std::string> words_of(const std::string& command) {
+  const std::string script = "for word in " + command + "; do printf '%s\\n' \"$word\"; done";
+  std::vector<std::string> words;
+  FILE* pipe = ::popen(script.c_str(), "r");
+  char line[4096];
+  while (pipe && std::fgets(line, sizeof line, pipe)) {
+    words.emplace_back(line);
+    words.back().pop_back();
+  }
+  if (pipe) ::pclose(pipe);
+  return words;
+}
+
+TEST(RunReports, TheCommandsMakeTheSameRun) {
   TempDir dir;
-  write_run(dir / "my run", "/data/a screen", kAdabn, "stratified", 7, 12, {"optim.lr=0.5"});
-  const std::string command = train_command(read_run(dir / "my run"));
-  EXPECT_THAT(command, HasSubstr("train_rxrx train --recipe smoke/rxrx1/table1/adabn"));
-  EXPECT_THAT(command, HasSubstr("--set optim.lr=0.5"));
-  EXPECT_THAT(command, HasSubstr("--set seed=7"));
-  EXPECT_THAT(command, HasSubstr("data.split"));
-  EXPECT_THAT(command, HasSubstr("--data '/data/a screen'"));
-  EXPECT_THAT(command, Not(HasSubstr("optim.momentum")));
+  write_run(dir / "my run", "/data/a 'screen'", kAdabn, "stratified", 7, 12,
+            {"optim.lr=0.5", "data.experiments=[\"HUVEC 01\", \"b\"]"});
+  for (const char* statistics : {"experiment", "running"})
+    write_evaluation(dir / "my run", "stratified", statistics, 0.5, kPredictions);
+  const RunRecord run = read_run(dir / "my run");
+  const std::vector<std::string> commands = repeat_commands(run);
+  ASSERT_EQ(commands.size(), 3u);
+  std::vector<std::string> words = words_of(commands[0]);
+  const std::string out = (dir / "my run-again").string();  // not the folder that is there
+  EXPECT_THAT(words, ::testing::IsSupersetOf(
+                         {std::string("--data"), std::string("/data/a 'screen'"), out}));
+  std::vector<std::string> sets;
+  for (size_t i = 0; i + 1 < words.size(); ++i)
+    if (words[i] == "--set") sets.push_back(words[i + 1]);
+  EXPECT_EQ(recipe_hash(load_recipe(words.at(3), sets)), run.hash);
+  EXPECT_THAT(sets, Not(::testing::Contains(HasSubstr("momentum"))));
+  EXPECT_THAT(words_of(commands[1]), ElementsAre("train_rxrx", "evaluate", out));
+  EXPECT_THAT(words_of(commands[2]),
+              ElementsAre("train_rxrx", "evaluate", out, "--statistics", "running"));
+
+  // A recipe of one's own that is no longer there.
+  std::string recipe = test::read_text(dir / "my run/recipe.toml");
+  const std::string name = std::string("name = \"") + kAdabn;
+  recipe.replace(recipe.find(name), name.size(), "name = \"/gone/mine.toml");
+  test::write_text(dir / "my run/recipe.toml", recipe);
+  words = words_of(repeat_commands(read_run(dir / "my run"))[0]);
+  EXPECT_EQ(recipe_hash(load_recipe(words.at(3))), run.hash);
+}
+
+TEST(RunReports, EachRunIsThereOnce) {
+  TempDir dir;
+  write_run(dir / "a", dir / "gone", kBaseline, "separated", 1);
+  write_run(dir / "b", dir / "gone", kBaseline, "separated", 2);
+  EXPECT_EQ(find_runs({dir / "a", dir.path(), dir / "b/../a/"}).size(), 2u);
+}
+
+TEST(RunReports, AnEvaluationIsCurrentForTheCheckpointThatStandsForTheRun) {
+  TempDir dir;
+  write_run(dir / "run", dir / "gone", kBaseline, "separated", 1);
+  write_evaluation(dir / "run", "separated", "running", 0.5, kPredictions);  // of step 12
+  const auto current = [&](const std::string& more) {
+    test::write_text(dir / "run/ckpt/step_00000012/state.json",
+                     "{\"total_steps\": 12" + more + "}");
+    return read_run(dir / "run").evaluations.at(0).up_to_date;
+  };
+  EXPECT_TRUE(current(""));
+  EXPECT_TRUE(current(", \"more\": {\"validation\": {\"best_step\": 12}}"));
+  EXPECT_FALSE(current(", \"more\": {\"validation\": {\"best_step\": 8}}"));
+  EXPECT_THAT(page_of(read_all({dir / "run"})).all_text(), HasSubstr("brings it up to date"));
+  fs::rename(dir / "run/ckpt/step_00000012", dir / "run/ckpt/step_00000016");
+  EXPECT_FALSE(read_run(dir / "run").evaluations.at(0).up_to_date);
+}
+
+TEST(RunReports, FiguresOfAnOlderPageGo) {
+  TempDir dir;
+  write_run(dir / "run", dir / "gone", kBaseline, "separated", 1);
+  const std::string key = std::string(300, 'k') + "\xC3\xA9/..";  // of a log that grew odd
+  test::write_text(dir / "run/metrics.jsonl",
+                   "{\"step\": 1, \"epoch\": 1, \"" + key + "\": 1.5}\n");
+  test::write_text(dir / "report_figures/umap_1.svg", "old");
+  test::write_text(dir / "report_figures/notes.txt", "the user's");
+  const RunReport report = make_report(read_all({dir / "run"}));
+  write_report(report, dir / "report.html");
+  EXPECT_FALSE(fs::exists(dir / "report_figures/umap_1.svg"));
+  EXPECT_TRUE(fs::exists(dir / "report_figures/notes.txt"));
+  ASSERT_EQ(report.files.size(), 1u);
+  EXPECT_TRUE(fs::exists(dir / "report_figures" / report.files[0].first));
+}
+
+TEST(RunReports, PredictionsWithoutAnAnswerAreNotAllRight) {
+  TempDir dir;
+  write_run(dir / "run", dir / "gone", kBaseline, "separated", 1);
+  write_evaluation(dir / "run", "separated", "running", 0.5,
+                   kPredictionHeader + "HUVEC-04_1_B02_1,0,,HUVEC-04,HUVEC-04\n");
+  std::string text = page_of(read_all({dir / "run"})).all_text();
+  EXPECT_THAT(text, HasSubstr("No image has both a label and a predicted class"));
+  EXPECT_THAT(text, Not(HasSubstr("image is right")));
+  test::write_text(dir / "run/evaluation/separated-running.csv",
+                   kPredictionHeader + "HUVEC-04_1_B02_1,0,0,HUVEC-04,\n");
+  text = page_of(read_all({dir / "run"})).all_text();
+  EXPECT_THAT(text, HasSubstr("every labelled image is right"));
+}
+
+TEST(RunReports, AnswersOfViewsAreTheLinearClassifiers) {
+  TempDir dir;
+  write_run(dir / "run", dir / "gone", "smoke/cdcl/table1/cdcl", "separated", 1);
+  test::write_text(dir / "run/evaluation/views.json",
+                   "{\"images\": 1, \"classes\": 4, \"step\": 12, \"z_norm_knn\": 0.5, \"grit\": "
+                   "6.5, \"lin\": null, \"predictions\": \"views.csv\"}");
+  test::write_text(dir / "run/evaluation/views.csv",
+                   "site_id,label,predicted,domain\nHUVEC-04_1_B02_1,0,1,HUVEC-04\n");
+  const std::vector<RunRecord> runs = read_all({dir / "run"});
+  EXPECT_THAT(runs[0].evaluations.at(0).figures,
+              ElementsAre(::testing::Pair("grit", 6.5), ::testing::Pair("z_norm_knn", 50)));
+  EXPECT_THAT(page_of(runs).all_text(),
+              HasSubstr("1 run, by the answers of its linear classifier"));
+}
+
+TEST(RunReports, AskingWhoWritesDoesNotKeepTrainingOut) {
+  TempDir dir;
+  fs::create_directories(dir / "run");
+  const int asking = ::open((dir / "run").c_str(), O_RDONLY | O_DIRECTORY);
+  ASSERT_EQ(::flock(asking, LOCK_SH | LOCK_NB), 0);  // as read_run does for a moment
+  std::thread done([&] {
+    std::this_thread::sleep_for(std::chrono::milliseconds(30));
+    ::close(asking);
+  });
+  EXPECT_NO_THROW(RunDirectory(dir / "run"));
+  done.join();
 }
 
 TEST(Predictions, HardestClassesAndPlates) {
