@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <set>
 
 #include "train/data/csv.h"
 #include "train/run_directory.h"
@@ -129,11 +130,16 @@ const std::vector<ViewsColumn>& views_columns() {
 }
 
 std::string label_of(const Recipe& recipe) {
-  if (recipe.model.from_scratch) return "from scratch";
-  const std::string& start = recipe.model.init_from;
-  if (start.empty()) return "";
-  return fs::exists(fs::path(start) / "recipe.toml") ? label_of(read_run_recipe(start))
-                                                     : "from a run that is gone";
+  std::set<fs::path> seen;  // a recipe.toml that was edited may lead in a circle
+  Recipe at = recipe;
+  while (!at.model.from_scratch) {
+    const fs::path start = at.model.init_from;
+    if (start.empty()) return "";
+    if (!fs::exists(start / "recipe.toml") || !seen.insert(fs::canonical(start)).second)
+      return "from a run that is gone";
+    at = read_run_recipe(start);
+  }
+  return "from scratch";
 }
 
 bool has_views_evaluation(const Recipe& recipe) {

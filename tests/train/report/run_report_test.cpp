@@ -340,6 +340,20 @@ TEST(RunReports, TheCommandsMakeTheSameRun) {
   EXPECT_EQ(recipe_hash(load_recipe(words.at(3))), run.hash);
 }
 
+TEST(RunReports, WhatARunStartedFromLabelsIt) {
+  TempDir dir;
+  const auto start_from = [&](const char* run, const fs::path& other) {
+    write_run(dir / run, dir / "gone", kBaseline, "separated", 1, 12,
+              {"model.init_from=" + other.string()});
+    return read_run(dir / run).label;
+  };
+  write_run(dir / "a", dir / "gone", kBaseline, "separated", 1, 12, {"model.from_scratch=true"});
+  EXPECT_EQ(start_from("b", dir / "a"), "from scratch");
+  EXPECT_EQ(start_from("c", dir / "b"), "from scratch");
+  EXPECT_EQ(start_from("d", dir / "gone"), "from a run that is gone");
+  EXPECT_EQ(start_from("e", dir / "e"), "from a run that is gone");
+}
+
 TEST(RunReports, EachRunIsThereOnce) {
   TempDir dir;
   write_run(dir / "a", dir / "gone", kBaseline, "separated", 1);
