@@ -52,10 +52,12 @@ struct Grid {
   int64_t bin(const RunRecord& run, double step) const {
     return static_cast<int64_t>(std::floor((step - 0.5) * unit(run) / static_cast<double>(window)));
   }
-  // The middle of the bin's steps.
-  double x(int64_t bin) const {
+  // The middle of the bin's steps, but not beyond the run's last one.
+  double x(const RunRecord& run, int64_t bin) const {
     const auto steps = static_cast<double>(window);
-    return (static_cast<double>(bin) * steps + (steps + 1) / 2) / epoch;
+    const double last =
+        run.metrics.step.back() / (in_epochs ? static_cast<double>(run.epoch_steps) : 1);
+    return std::min((static_cast<double>(bin) * steps + (steps + 1) / 2) / epoch, last);
   }
 };
 
@@ -96,7 +98,7 @@ Series curve_of(const RunRecord& run, const std::string& key, double scale, cons
   int64_t count = 0, bin = -1;
   const auto close = [&] {
     if (count > 0) {
-      out.x.push_back(grid.x(bin));
+      out.x.push_back(grid.x(run, bin));
       out.y.push_back(scale * sum / static_cast<double>(count));
     }
     sum = 0;

@@ -36,7 +36,19 @@ TEST(RunCharts, FoldsWhoseEpochsDifferHaveOneMean) {
   EXPECT_LE(series.x.size(), 200u);
   EXPECT_THAT(series.y, Each(2));  // at every place of both
   EXPECT_NEAR(series.x.back(), 2, 0.02);
+  EXPECT_LE(series.x.back(), 2);
   EXPECT_THAT(curves.points, HasSubstr("epochs"));
+}
+
+TEST(RunCharts, TheLastPointIsNotBeyondTheEnd) {
+  RunRecord run = logged(101, 1);
+  run.epoch_steps = 0;
+  run.metrics.step.pop_back();  // 201 steps: the last bin of two has one
+  run.metrics.epoch.pop_back();
+  run.metrics.columns["loss"].pop_back();
+  const CurveCharts curves = training_charts({{"", {&run}}});
+  EXPECT_EQ(curves.points, "Each point is the mean of 2 steps.");
+  EXPECT_EQ(curves.charts.at(0).series.at(0).x.back(), 201);
 }
 
 TEST(RunCharts, APointOfAShortRunIsAStep) {
