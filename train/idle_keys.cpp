@@ -65,9 +65,14 @@ const std::vector<Rule>& rules() {
        [](const Recipe& r) { return r.data.fold == 0 && r.data.validation_experiments == 0; },
        "without images to validate on: set data.fold or data.validation_experiments"},
 
-      {{"model.growth", "model.blocks", "model.stem", "model.bn_size"},
+      {{"model.growth", "model.bn_size"},
        [](const Recipe& r) { return r.model.backbone != "densenet_smoke"; },
        "with this model.backbone: only \"densenet_smoke\" has a size to set"},
+      {{"model.blocks", "model.stem"},
+       [](const Recipe& r) {
+         return r.model.backbone != "densenet_smoke" && r.model.backbone != "resnet_smoke";
+       },
+       "with this model.backbone: only \"densenet_smoke\" and \"resnet_smoke\" have a size to set"},
       {{"model.patch", "model.depth", "model.dim", "model.heads"},
        [](const Recipe& r) { return r.model.backbone != "deit_smoke"; },
        "with this model.backbone: only \"deit_smoke\" has a size to set"},
@@ -147,7 +152,7 @@ const std::vector<Rule>& rules() {
        [](const Recipe& r) { return !r.probe.enabled; },
        "with probe.enabled = false"},
 
-      {{"data.experiments", "data.train_experiments"},
+      {{"data.experiments", "data.train_experiments", "data.train_site"},
        [](const Recipe& r) { return r.data.fold > 0; },
        "beside data.fold, which says what is trained on: set data.fold = 0"},
       {{"data.control_fields"},

@@ -310,6 +310,7 @@ TEST(IdleKeys, AreRefusedWhereASetGivesThem) {
   expect_idle(cdcl, "optim.warmup_epochs=3", "beside optim.warmup_steps");
   expect_idle(cdcl, "ssl.byol_hidden=64", "with method = \"dino\"");
   expect_idle(cdcl, "data.train_experiments=4", "beside data.fold");
+  expect_idle(cdcl, "data.train_site=1", "beside data.fold");
   expect_idle(dino, "ssl.barlow_weight=0.5", "without both ssl.dino_loss and ssl.barlow_loss");
   expect_idle(dino, "ssl.barlow_diagonal=0.5", "without ssl.barlow_loss");
   expect_idle(dino, "data.pair_key=treatment-or-image", "without ssl.cross_batch");
@@ -326,6 +327,9 @@ TEST(IdleKeys, AreRefusedWhereASetGivesThem) {
   expect_idle(rxrx1, "optim.warmup_steps=100", "its warm-up is of optim.warmup_epochs");
   expect_idle(rxrx1, "batch_head.lambda=0.5", "no gradient is reversed");
   expect_idle(rxrx1, "model.growth=8", "only \"densenet_smoke\" has a size");
+  expect_idle(rxrx1, "model.blocks=[1, 1]", "only \"densenet_smoke\" and \"resnet_smoke\"");
+  expect_idle("smoke/wilds/erm", "model.growth=8", "only \"densenet_smoke\" has a size");
+  EXPECT_EQ(load_recipe("smoke/wilds/erm", {"model.stem=8"}).model.stem, 8);
   expect_idle(rxrx1, "model.drop_path=0.1", "it is of vision transformers");
   expect_idle(rxrx1, "data.stratified_by=image", "without data.split = \"stratified\"");
   expect_idle(rxrx1, "validation.every_epochs=2", "without images to validate on");
