@@ -9,6 +9,7 @@ namespace {
 constexpr int kSignals[] = {SIGTERM, SIGINT, SIGUSR1};
 
 volatile std::sig_atomic_t g_caught = 0;
+int g_catchers = 0;
 
 void on_signal(int signal) {
   g_caught = signal;
@@ -18,6 +19,7 @@ void on_signal(int signal) {
 }  // namespace
 
 SignalCatcher::SignalCatcher() {
+  if (g_catchers++ > 0) return;  // the outer one catches
   g_caught = 0;
   struct sigaction action;
   std::memset(&action, 0, sizeof action);
@@ -27,6 +29,7 @@ SignalCatcher::SignalCatcher() {
 }
 
 SignalCatcher::~SignalCatcher() {
+  if (--g_catchers > 0) return;
   for (size_t i = 0; i < std::size(kSignals); ++i) ::sigaction(kSignals[i], &before_[i], nullptr);
 }
 

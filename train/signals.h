@@ -7,7 +7,8 @@
 
 namespace mono {
 
-// Catches the three signals while it lives. One at a time.
+// Catches the three signals while it lives. One in the scope of another shares what has arrived, so
+// that a command of many trainings misses no signal between them.
 class SignalCatcher {
  public:
   SignalCatcher();
@@ -15,7 +16,7 @@ class SignalCatcher {
   SignalCatcher(const SignalCatcher&) = delete;
   SignalCatcher& operator=(const SignalCatcher&) = delete;
 
-  // The signal that has arrived since construction, or 0.
+  // The signal that has arrived since the outermost one was made, or 0.
   int caught() const;
 
  private:

@@ -164,6 +164,17 @@ TEST(Signals, TheFirstIsNotedTheSecondEnds) {
   }
 }
 
+// Of a command of several trainings, each with a catcher of its own, none loses what came between.
+TEST(Signals, AnInnerCatcherSharesWhatHasArrived) {
+  const SignalCatcher outer;
+  ::raise(SIGUSR1);
+  {
+    const SignalCatcher inner;
+    EXPECT_EQ(inner.caught(), SIGUSR1);
+  }
+  EXPECT_EQ(outer.caught(), SIGUSR1);
+}
+
 TEST(Signals, HandlersAreRestored) {
   std::signal(SIGUSR1, SIG_IGN);
   {
