@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "train/checkpoint.h"
 #include "train/evaluate/image_features.h"
 
@@ -52,10 +54,22 @@ std::optional<double> TestCurve::record(int64_t done, int64_t epoch, const Model
   row["epoch"] = epoch;
   const double accuracy = accuracy_of(setup_, answers);
   row["accuracy"] = accuracy;
-  log_->append(row);
-  log_->sync();
+  rows_.push_back(std::move(row));
   recorded_ = done;
+  write_rows();
   return accuracy;
+}
+
+void TestCurve::write_rows() {
+  if (rows_.empty()) return;
+  try {
+    for (; !rows_.empty(); rows_.erase(rows_.begin())) log_->append(rows_.front());
+    log_->sync();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::storage) throw;
+    fmt::print(stderr, "warning: {}; the row of the test curve is kept and tried again\n",
+               error.what());
+  }
 }
 
 std::vector<TestCurvePoint> read_test_curve(const std::filesystem::path& run) {
@@ -76,11 +90,16 @@ std::vector<TestCurvePoint> read_test_curve(const std::filesystem::path& run) {
 }
 
 bool has_test_curve(const std::filesystem::path& run) {
-  if (read_run_recipe(run).test_curve.every_epochs == 0) return false;  // begun without
+  const Recipe recipe = read_run_recipe(run);
+  const int64_t every = recipe.test_curve.every_epochs, last = recipe.train.epochs;
+  if (every == 0) return false;  // begun without
   const std::vector<TestCurvePoint> points = read_test_curve(run);
-  const std::vector<std::filesystem::path> checkpoints = list_checkpoints(run);
-  return !points.empty() && !checkpoints.empty() &&
-         checkpoints.front().filename() == fmt::format("step_{:08}", points.back().step);
+  const auto has = [&](int64_t epoch) {
+    return std::ranges::find(points, epoch, &TestCurvePoint::epoch) != points.end();
+  };
+  for (int64_t epoch = every; epoch < last; epoch += every)
+    if (!has(epoch)) return false;
+  return has(last);
 }
 
 }  // namespace mono

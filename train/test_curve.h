@@ -31,20 +31,23 @@ class TestCurve {
   // Whether a row is due after `done` steps: at the end of every test_curve.every_epochs-th epoch
   // and of the run.
   bool due(int64_t done, int64_t epoch_steps, int64_t total_steps) const;
-  // Adds it. Nothing where `abandon` said so; then it stays due.
+  // Adds it. Nothing where `abandon` said so; then it stays due. While the disk is full rows wait
+  // for the next one, or for a checkpoint: a curve is no reason to lose the run.
   std::optional<double> record(int64_t done, int64_t epoch, const Model& model,
                                const std::function<bool()>& abandon);
+  void write_rows();  // those that wait
 
  private:
   const RunSetup& setup_;
   std::optional<MetricsLog> log_;  // none where the recipe asks for no curve
+  std::vector<Json> rows_;         // not yet in the file
   int64_t recorded_ = 0;           // the step of the last row
 };
 
 // The rows of a run; empty where there is no such file. Error(data) for a damaged one.
 std::vector<TestCurvePoint> read_test_curve(const std::filesystem::path& run);
 
-// Whether a finished run has recorded its test accuracy from the first epoch to the last.
+// Whether a finished run has a row for every epoch that its recipe asks one for.
 bool has_test_curve(const std::filesystem::path& run);
 
 }  // namespace mono

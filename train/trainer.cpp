@@ -212,6 +212,7 @@ bool Trainer::due(int64_t done) const {
 void Trainer::save(int64_t done) {
   write_rows();
   metrics_->sync();
+  test_curve_->write_rows();
   save_training(store_, setup_, *step_, done, validation_->state());
   saved_ = done;
   save_failures_ = 0;
@@ -312,13 +313,13 @@ int Trainer::end_early(int64_t done) {
   return static_cast<int>(ErrorKind::interrupted);
 }
 
-// A run that is refused before it begins leaves no folder behind, unless one was there.
+// A run that is refused before it begins leaves no folder behind, unless one was there. Only who
+// has the lock may take the folder away.
 class NewFolder {
  public:
-  explicit NewFolder(std::filesystem::path path)
-      : path_(std::move(path)), created_(!std::filesystem::exists(path_)) {}
+  NewFolder(const RunDirectory& run, bool was_there) : path_(run.path()), was_there_(was_there) {}
   ~NewFolder() {
-    if (!created_) return;
+    if (was_there_) return;
     std::error_code kept;  // what is not empty
     std::filesystem::remove(path_ / "ckpt", kept);
     std::filesystem::remove(path_, kept);
@@ -328,7 +329,7 @@ class NewFolder {
 
  private:
   const std::filesystem::path path_;
-  const bool created_;
+  const bool was_there_;
 };
 
 // What the run does without: on stderr, and by site in RUN/left_out.csv.
@@ -356,8 +357,9 @@ int run_train(const TrainOptions& options) {
   const Device device = choose_device(options.compute.device, options.compute.threads);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
-  const NewFolder folder(options.out);
+  const bool was_there = std::filesystem::exists(options.out);
   const RunDirectory run(options.out);
+  const NewFolder folder(run, was_there);
   if (run.has_run()) {
     if (!options.resume)
       fail(ErrorKind::usage,

@@ -1,4 +1,5 @@
 // Whole runs of the tiny screen: logs, checkpoints, resuming, refusing.
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -127,6 +128,55 @@ TEST_F(TrainerTest, TheTestCurveIsRecordedAndDecidesNothing) {
     ASSERT_EQ(run_train(with_curve), 0);
     EXPECT_EQ(test::read_text(with_curve.out / "test_curve.jsonl"), curve);
   }
+}
+
+TEST_F(TrainerTest, ATestCurveWithAGapIsNone) {
+  test::TempDir dir;
+  const RunDirectory run(dir / "run");
+  run.start(test::tiny_recipe({"test_curve.every_epochs=2", "train.epochs=5"}), {});
+  const auto curve_of = [&](const std::vector<int>& epochs) {
+    std::string text;
+    for (const int epoch : epochs)
+      text += fmt::format("{{\"step\": {}, \"epoch\": {}, \"accuracy\": 0.5}}\n", 4 * epoch, epoch);
+    test::write_text(run.path() / "test_curve.jsonl", text);
+    return has_test_curve(run.path());
+  };
+  EXPECT_TRUE(curve_of({2, 4, 5}));
+  EXPECT_FALSE(curve_of({4, 5}));
+  EXPECT_FALSE(curve_of({2, 4}));
+}
+
+// Rows wait for room; training is not ended for them.
+TEST_F(TrainerTest, AFullDiskEndsNoTrainingForItsTestCurve) {
+  test::TempDir dir;
+  const std::unique_ptr<RunSetup> setup =
+      set_up(test::tiny_recipe({"test_curve.every_epochs=1"}), screen_->path());
+  const std::unique_ptr<Model> model = make_model(*setup);
+  const RunDirectory run(dir / "run");
+  run.start(setup->recipe, {});
+  TestCurve curve(*setup, run, 0);
+  const auto record = [&](int64_t epoch) {
+    return curve.record(4 * epoch, epoch, *model, [] { return false; });
+  };
+  auto* const before_signal = std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_FSIZE, &before), 0);
+  rlimit limit = before;
+  limit.rlim_cur = 4;
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &limit), 0);
+  // The warning goes where there is room.
+  const int standard_error = ::dup(STDERR_FILENO), nowhere = ::open("/dev/null", O_WRONLY);
+  ::dup2(nowhere, STDERR_FILENO);
+  EXPECT_TRUE(record(1));
+  ::dup2(standard_error, STDERR_FILENO);
+  ::close(standard_error);
+  ::close(nowhere);
+  ASSERT_EQ(::setrlimit(RLIMIT_FSIZE, &before), 0);
+  std::signal(SIGXFSZ, before_signal);
+  EXPECT_TRUE(read_test_curve(run.path()).empty());
+  EXPECT_TRUE(record(2));
+  ASSERT_EQ(read_test_curve(run.path()).size(), 2u);
+  EXPECT_EQ(read_test_curve(run.path())[0].epoch, 1);
 }
 
 TEST_F(TrainerTest, ASignalSavesTheLastLoggedStep) {
