@@ -14,6 +14,7 @@
 #include "train/commands.h"
 #include "train/data/commands.h"
 #include "train/data/synth.h"
+#include "train/recipe.h"
 #include "train/report/screen_report.h"
 #include "train/version.h"
 
@@ -103,7 +104,7 @@ void bind_sets(CLI::App& command, std::vector<std::string>& sets) {
 void bind_start(CLI::App& command, std::vector<std::string>& sets) {
   command.add_option_function<std::string>(
       "--weights",
-      [&sets](const std::string& file) { sets.push_back("model.weights='" + file + "'"); },
+      [&sets](const std::string& file) { sets.push_back(text_set("model.weights", file)); },
       "ImageNet weights of the backbone (.safetensors), as --set model.weights=...");
   command.add_flag_callback(
       "--from-scratch", [&sets] { sets.push_back("model.from_scratch=true"); },

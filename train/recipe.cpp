@@ -494,6 +494,10 @@ Recipe parse_recipe(const std::string& text, const std::string& file,
   return loader.recipe(file, &files);
 }
 
+std::string text_set(const std::string& key, const std::string& value) {
+  return key + "=" + text_of(value);
+}
+
 std::vector<std::string> sets_that_apply(const std::string& name,
                                          const std::vector<std::string>& sets) {
   Loader loader;

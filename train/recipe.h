@@ -260,6 +260,9 @@ Recipe load_recipe(const std::string& name, const std::vector<std::string>& sets
 Recipe parse_recipe(const std::string& text, const std::string& file,
                     const std::vector<std::string>& sets = {});
 
+// A text as a set of load_recipe() takes it, whatever it holds: model.weights="it's here".
+std::string text_set(const std::string& key, const std::string& value);
+
 // The resolved recipe as TOML: every key, in a fixed order; loads back to an equal Recipe.
 std::string recipe_text(const Recipe& recipe);
 
