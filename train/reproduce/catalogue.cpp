@@ -9,6 +9,12 @@
 
 namespace mono {
 
+std::vector<Row> rows_of(const std::string& folder, const std::vector<std::string>& names) {
+  std::vector<Row> rows;
+  for (const std::string& name : names) rows.push_back({name, folder + "/" + name, {}});
+  return rows;
+}
+
 const std::vector<Experiment>& catalogue() {
   static const std::vector<Experiment> all = [] {
     std::vector<Experiment> list = rxrx1_experiments();

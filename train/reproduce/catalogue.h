@@ -13,6 +13,9 @@
 
 namespace mono {
 
+// What is best in a column: nothing where the figure is about the data and not about the method.
+enum class Best { highest, lowest, nothing };
+
 // One figure of a run's evaluation.
 struct Column {
   std::string key;         // in a recipe's [paper] and in table.json
@@ -21,6 +24,7 @@ struct Column {
   std::string split = {};  // the data.split of the run that is asked; empty: the recipe's own
   std::string over = {};   // divided by the same figure on this split, seed by seed
   bool percent = true;     // a fraction there, printed in percent; else a plain number
+  Best best = Best::highest;
 };
 
 struct Row {
@@ -51,7 +55,8 @@ struct Experiment {
   std::vector<Column> columns = {};
   std::vector<Row> rows = {};  // none: a picture of the screen or of the model
   ScreenKind screen = ScreenKind::rxrx1;
-  int64_t replicates = 0;                    // so many seeds and folds at most; 0: as recipes say
+  bool cdcl = false;       // of the CDCL paper: on its part of the screen, by its evaluation
+  int64_t replicates = 0;  // so many seeds and folds at most; 0: as recipes say
   std::vector<std::string> ordered_by = {};  // columns in which orders of rows are compared
   std::vector<Check> checks = {};
   bool needs_classes = true;  // of the test images
@@ -64,6 +69,9 @@ const std::vector<Experiment>& catalogue();
 // Those that `name` stands for: one id, or a group: "rxrx1", "cdcl", "wilds". Error(usage) lists
 // what there is, and the nearest right name.
 std::vector<const Experiment*> find_experiments(const std::string& name);
+
+// A row for each recipe FOLDER/NAME.
+std::vector<Row> rows_of(const std::string& folder, const std::vector<std::string>& names);
 
 std::vector<Experiment> rxrx1_experiments();
 std::vector<Experiment> cdcl_experiments();

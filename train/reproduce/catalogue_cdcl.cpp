@@ -12,6 +12,11 @@ Column column(const char* key, const char* title, bool percent = true) {
   return {key, title, key, {}, {}, percent};
 }
 
+// How alike a screen's controls are says how much grit is worth, and nothing about a method.
+Column control_std(const char* key, const char* title) {
+  return {key, title, key, {}, {}, false, Best::nothing};
+}
+
 std::vector<Column> table1_columns() {
   return {column("lin", "Lin."),
           column("lin_offline", "Lin. offline"),
@@ -20,12 +25,6 @@ std::vector<Column> table1_columns() {
           column("z_norm_knn_controls", "Z-norm k-NN (controls)"),
           column("z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)"),
           column("kbet", "k-BET")};
-}
-
-std::vector<Row> rows_of(const std::string& folder, const std::vector<std::string>& names) {
-  std::vector<Row> rows;
-  for (const std::string& name : names) rows.push_back({name, folder + "/" + name, {}});
-  return rows;
 }
 
 // Floors learn nothing and start from nothing that was learnt, whatever --weights says.
@@ -148,13 +147,18 @@ std::vector<Experiment> cdcl_experiments() {
       of_table1("cdcl/table5", "How far treatments stand out: grit",
                 {column("grit_train", "train", false), column("grit", "test", false),
                  column("grit_z_norm", "test, Z-norm", false),
-                 column("grit_control_std", "control std, test", false)});
+                 control_std("grit_control_std", "control std, test")});
   table4.ordered_by = {"kbet_train", "kbet", "kbet_z_norm"};
   table5.ordered_by = {"grit_train", "grit", "grit_z_norm"};
   table5.note =
       "A plain number. It grows without bound where the similarities among controls hardly differ, "
       "so\ntheir standard deviation stands beside it.";
-  return {
+  std::vector<Row> backbones = rows_of("cdcl/backbone", {"deit_small", "resnet50"});
+  for (Row& row : backbones) {
+    row.sets = {"model.weights=''"};  // one file cannot be of both networks
+    row.beside_the_paper = "from scratch";
+  }
+  std::vector<Experiment> all = {
       table1(),
       table2a(),
       table2b(),
@@ -171,9 +175,11 @@ std::vector<Experiment> cdcl_experiments() {
                  "The comparison that neither paper makes: AdaBN on the folds of CDCL",
                  std::move(adabn_rows)),
       comparison("cdcl/backbone", "A transformer or a convolutional network, supervised",
-                 rows_of("cdcl/backbone", {"deit_small", "resnet50"})),
+                 std::move(backbones)),
       comparison("cdcl/ablation", "CDCL without one of its two parts", std::move(ablation)),
   };
+  for (Experiment& experiment : all) experiment.cdcl = true;
+  return all;
 }
 
 }  // namespace mono
