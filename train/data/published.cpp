@@ -2,14 +2,26 @@
 
 #include <algorithm>
 
+#include "kernels/base/error.h"
+#include "train/data/selection.h"
+
 namespace mono {
+
+namespace {
+
+// RxRx1's images as they were published; those of RxRx1-WILDS are smaller, of three channels.
+bool has_rxrx1_images(const Dataset& dataset) {
+  constexpr int kImageSize = 512;
+  return dataset.num_classes == kRxrxClasses && dataset.image_size == kImageSize &&
+         dataset.channels_on_disk == kRxrxChannels;
+}
+
+}  // namespace
 
 bool is_complete_rxrx1(const Dataset& dataset) {
   constexpr size_t kSites = 125'510, kExperiments = 51;
-  constexpr int kImageSize = 512;
   if (dataset.sites.size() < kSites || dataset.experiments.size() != kExperiments ||
-      dataset.num_classes != kRxrxClasses || dataset.image_size != kImageSize ||
-      dataset.channels_on_disk != kRxrxChannels)
+      !has_rxrx1_images(dataset))
     return false;
   size_t complete = 0;
   for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
@@ -25,16 +37,25 @@ bool is_complete_huvec(const Dataset& dataset) {
   for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
     complete += dataset.sites[static_cast<size_t>(site)].cell_type == "HUVEC" &&
                 dataset.sites[static_cast<size_t>(site)].sirna_id >= 0 && dataset.complete(site);
-  return huvec == kExperiments && complete == kImages && dataset.num_classes == kRxrxClasses;
+  return huvec == kExperiments && complete == kImages && has_rxrx1_images(dataset);
 }
 
 bool is_complete_cpg0004(const Dataset& dataset) {
-  constexpr int kPlates = 136;
-  if (!is_cpg0004(dataset.form) || static_cast<int>(dataset.experiments.size()) < kPlates)
-    return false;
-  for (int site = 0; site < static_cast<int>(dataset.sites.size()); ++site)
-    if (!dataset.complete(site)) return false;
-  return true;
+  constexpr size_t kPlates = 136;
+  // The gallery has 24,849 of these fields; of two of its fields a channel is known to be absent.
+  constexpr int64_t kFields = 24'849 - 2;
+  constexpr int kClasses = 570;
+  if (!is_cpg0004(dataset.form) || dataset.experiments.size() != kPlates) return false;
+  try {
+    const Dataset selected = select_treatments(dataset);
+    int64_t fields = 0;
+    for (int site = 0; site < static_cast<int>(selected.sites.size()); ++site)
+      fields += !selected.sites[static_cast<size_t>(site)].is_control() && selected.complete(site);
+    return selected.num_classes == kClasses && fields >= kFields;
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::usage) throw;
+    return false;  // nothing has that dose
+  }
 }
 
 bool is_synthetic(const Dataset& dataset) {

@@ -12,7 +12,8 @@ enum class DataScale { full, partial, synthetic };
 bool is_complete_rxrx1(const Dataset& dataset);
 // Whether it has all of RXRX1-HUVEC.
 bool is_complete_huvec(const Dataset& dataset);
-// Whether it has all of what CDCL used of CPG0004-LINCS: five replicates of 569 compounds.
+// Whether it has all of what CDCL used of CPG0004-LINCS: all plates, with the fields of 569
+// compounds at 10 uM on each of the five replicates.
 bool is_complete_cpg0004(const Dataset& dataset);
 // Whether `data synth` made it.
 bool is_synthetic(const Dataset& dataset);
