@@ -14,6 +14,11 @@
 
 namespace mono {
 
+size_t channel_count(const Recipe& recipe, const Dataset& screen) {
+  return recipe.data.channels.empty() ? static_cast<size_t>(screen.channels_on_disk)
+                                      : recipe.data.channels.size();
+}
+
 SplitOptions split_options(const Recipe& recipe) {
   SplitOptions options;
   options.by = recipe.data.split;

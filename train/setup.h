@@ -57,6 +57,9 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
                                  const std::filesystem::path& cache = {},
                                  Device device = Device::cpu);
 
+// How many channels the recipe takes of a screen's images.
+size_t channel_count(const Recipe& recipe, const Dataset& screen);
+
 // How the recipe parts a screen.
 SplitOptions split_options(const Recipe& recipe);
 

@@ -15,8 +15,8 @@ namespace {
 class Collector {
  public:
   Collector(const Plan& plan, const PlannedExperiment& planned, const Execution& execution,
-            Device device)
-      : plan_(plan), planned_(planned), execution_(execution), device_(device) {}
+            Device device, const SignalCatcher& signals)
+      : plan_(plan), planned_(planned), execution_(execution), device_(device), signals_(signals) {}
 
   ResultRow row(const PlannedRow& planned) {
     ResultRow row;
@@ -25,18 +25,18 @@ class Collector {
     row.beside_the_paper = planned.row->beside_the_paper;
     row.paper = planned.paper;
     std::string obstacle;
-    const size_t point = choose(planned, obstacle);
-    row.chosen = planned.points[point].name;
+    row.point = choose(planned, obstacle);
+    row.chosen = planned.points[row.point].name;
     const std::vector<Column>& columns = planned_.experiment->columns;
     for (size_t c = 0; c < columns.size(); ++c) {
       Cell& cell = row.cells[columns[c].key];
-      for (const Replicate& replicate : planned.replicates[point]) {
-        Absence absence{obstacle};
+      for (const Replicate& replicate : planned.replicates[row.point]) {
+        Absence absence{obstacle, {}};
         cell.values.push_back(obstacle.empty()
                                   ? value(planned, columns[c], replicate.columns[c], absence)
                                   : std::nullopt);
         if (cell.reason.empty()) cell.reason = absence.reason;
-        cell.failed |= absence.failed;
+        if (!cell.failed) cell.failed = absence.failed;
       }
     }
     return row;
@@ -46,7 +46,7 @@ class Collector {
   // Why a figure is not there.
   struct Absence {
     std::string reason;
-    bool failed = false;
+    std::optional<ErrorKind> failed;
   };
 
   std::optional<double> value(const PlannedRow& planned, const Column& column, const Source& source,
@@ -64,7 +64,7 @@ class Collector {
   std::optional<double> figure(const PlannedRow& planned, const Column& column, size_t index,
                                Absence& absence) {
     const RunOutcome& outcome = execution_.runs[index];
-    absence = {outcome.reason, outcome.failed.has_value()};
+    absence = {outcome.reason, outcome.failed};
     if (!absence.reason.empty()) return std::nullopt;
     if (const std::string refused = label_obstacle(column, plan_.runs[index]); !refused.empty()) {
       absence.reason = "refused: " + refused;
@@ -73,7 +73,8 @@ class Collector {
     try {
       return figure_of(evaluation(planned.statistics, index), column.figure, absence.reason);
     } catch (const Error& error) {
-      absence = {fmt::format("failed: evaluation: {}", error.what()), true};
+      if (error.kind() == ErrorKind::interrupted) throw;
+      absence = {fmt::format("failed: evaluation: {}", error.what()), error.kind()};
       return std::nullopt;
     }
   }
@@ -82,9 +83,11 @@ class Collector {
     const auto key = std::pair(statistics, index);
     const auto known = evaluations_.find(key);
     if (known != evaluations_.end()) return known->second;
-    const MeasureOptions options{.statistics = statistics,
-                                 .views = planned_.experiment->id.starts_with("cdcl/"),
-                                 .device = device_};
+    if (signals_.caught())
+      fail(ErrorKind::interrupted, "{}: every run is there; the same call goes on with the tables",
+           signal_name(signals_.caught()));
+    const MeasureOptions options{
+        .statistics = statistics, .views = planned_.experiment->cdcl, .device = device_};
     return evaluations_.emplace(key, evaluation_of(plan_.runs[index].folder, options))
         .first->second;
   }
@@ -116,21 +119,23 @@ class Collector {
     return best;
   }
 
-  // The best validation accuracy of a run.
+  // The best validation accuracy of a finished run.
   static double validation_of(const std::filesystem::path& run, std::string& obstacle) {
-    const LoadedCheckpoint newest = load_last_checkpoint(run);
-    if (const auto validation = newest.state["more"].find("validation"))
-      return (*validation)["best_accuracy"].number();
-    obstacle =
-        "was not validated, so that --grid has nothing to choose by; the recipe needs "
-        "validation.every_epochs and validation images (data.fold, data.validation_experiments)";
-    return 0;
+    try {
+      const std::filesystem::path newest = list_checkpoints(run).front();
+      const JsonView state = read_json_file((newest / "state.json").string());
+      return state["more"]["validation"]["best_accuracy"].number();
+    } catch (const Error& error) {
+      obstacle = fmt::format("--grid has nothing to choose by: {}", error.what());
+      return 0;
+    }
   }
 
   const Plan& plan_;
   const PlannedExperiment& planned_;
   const Execution& execution_;
   Device device_;
+  const SignalCatcher& signals_;
   std::map<std::pair<std::string, size_t>, JsonView> evaluations_;  // by statistics and run
 };
 
@@ -142,12 +147,12 @@ void add_once(std::vector<T>& list, const T& value) {
 }  // namespace
 
 Result collect(const Plan& plan, const PlannedExperiment& planned, const Execution& execution,
-               Device device) {
+               Device device, const SignalCatcher& signals) {
   Result result;
   result.experiment = planned.experiment;
   result.scale = planned.scale;
   result.not_rehearsed = planned.not_rehearsed;
-  Collector collector(plan, planned, execution, device);
+  Collector collector(plan, planned, execution, device, signals);
   for (const PlannedRow& row : planned.rows) {
     result.rows.push_back(collector.row(row));
     for (const auto& replicates : row.replicates)

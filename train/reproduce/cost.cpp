@@ -56,12 +56,12 @@ double forward_multiply_adds(const ParameterArena& arena, int side) {
   return sum;
 }
 
-Cost cost_of(const Recipe& recipe, int side, int classes, int experiments) {
+Cost cost_of(const Recipe& recipe, const Dataset& screen, int side) {
   RunSetup setup;
   setup.recipe = recipe;
-  setup.channels.resize(recipe.data.channels.size());
-  setup.classes = classes;
-  setup.experiments = experiments;
+  setup.channels.resize(channel_count(recipe, screen));
+  setup.classes = screen.num_classes;
+  setup.experiments = static_cast<int>(screen.experiments.size());
   const std::unique_ptr<Model> model = unallocated_model(setup);
   const ParameterArena& arena = model->arena();
 

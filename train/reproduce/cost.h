@@ -17,9 +17,9 @@ struct Cost {
   double checkpoint_bytes = 0;  // of one checkpoint
 };
 
-// Of the recipe on images of `side` pixels (before data.crop and data.resize), with so many classes
-// and experiments. Nothing is allocated.
-Cost cost_of(const Recipe& recipe, int side, int classes, int experiments);
+// Of the recipe on images of `side` pixels (before data.crop and data.resize), with the screen's
+// classes, experiments and channels. Nothing is allocated.
+Cost cost_of(const Recipe& recipe, const Dataset& screen, int side);
 
 // Multiply-adds of one forward pass of an image of `side` pixels through parameters with
 // torchvision's and timm's names.

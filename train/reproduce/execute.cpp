@@ -18,13 +18,17 @@ double seconds_since(Clock::time_point start) {
 
 class Executor {
  public:
-  Executor(const Plan& plan, const ReproduceOptions& options) : plan_(plan), options_(options) {}
+  Executor(const Plan& plan, const ReproduceOptions& options, const SignalCatcher& signals)
+      : plan_(plan), options_(options), signals_(signals) {}
 
   Execution execute() {
     execution_.runs.resize(plan_.runs.size());
     for (const PlannedRun& run : plan_.runs)
       if (is_to_do(run)) flops_left_ += run.flops();
-    for (size_t i = 0; i < plan_.runs.size() && !execution_.interrupted; ++i) go_to(i);
+    for (size_t i = 0; i < plan_.runs.size() && !execution_.interrupted; ++i) {
+      go_to(i);
+      execution_.interrupted |= signals_.caught() != 0;
+    }
     return std::move(execution_);
   }
 
@@ -86,14 +90,15 @@ class Executor {
 
   const Plan& plan_;
   const ReproduceOptions& options_;
+  const SignalCatcher& signals_;
   Execution execution_;
   double flops_left_ = 0, flops_done_ = 0, seconds_ = 0;
 };
 
 }  // namespace
 
-Execution execute(const Plan& plan, const ReproduceOptions& options) {
-  return Executor(plan, options).execute();
+Execution execute(const Plan& plan, const ReproduceOptions& options, const SignalCatcher& signals) {
+  return Executor(plan, options, signals).execute();
 }
 
 }  // namespace mono

@@ -2,7 +2,7 @@
 //
 // What is finished is left as it is, what was begun goes on. A run that fails is said to have
 // failed and the others go on; a signal ends everything with the run saved, and the next call goes
-// on there.
+// on there. `signals`: from before the first run to after the last table, so that none is missed.
 #pragma once
 
 #include <optional>
@@ -11,6 +11,7 @@
 
 #include "train/reproduce/plan.h"
 #include "train/reproduce/results.h"
+#include "train/signals.h"
 
 namespace mono {
 
@@ -24,12 +25,13 @@ struct Execution {
   bool interrupted = false;
 };
 
-Execution execute(const Plan& plan, const ReproduceOptions& options);
+Execution execute(const Plan& plan, const ReproduceOptions& options, const SignalCatcher& signals);
 
 // The result of an experiment, from the runs that are there. Evaluates what no earlier call has.
 // Of a grid the point with the best validation accuracy, mean over folds and seeds, is taken; only
-// that one is ever evaluated on test images.
+// that one is ever evaluated on test images. Error(interrupted) for a signal between two
+// evaluations.
 Result collect(const Plan& plan, const PlannedExperiment& planned, const Execution& execution,
-               Device device);
+               Device device, const SignalCatcher& signals);
 
 }  // namespace mono

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "train/evaluate/embedded_images.h"
 #include "train/evaluate/run_features.h"
@@ -23,14 +24,19 @@ struct Sources {
 
   const Screen& screen() const {
     const auto found = plan.screens.find(planned.experiment->screen);
-    if (found == plan.screens.end()) fail(ErrorKind::data, "the screen is not given");
+    if (found == plan.screens.end()) throw NoPicture("the screen is not given");
     return found->second;
   }
+  // The folds and seeds of a row, in the point of the grid that stands in the table.
+  const std::vector<Replicate>& replicates(size_t row) const {
+    return planned.rows[row].replicates[result.rows[row].point];
+  }
+  const std::string& name(size_t row) const { return planned.rows[row].row->name; }
   // The folder of a row's run, which must have been trained.
-  const std::filesystem::path& folder(const PlannedRow& row, const Replicate& replicate) const {
+  const std::filesystem::path& folder(size_t row, const Replicate& replicate) const {
     const size_t run = replicate.columns.front().run;
     if (!execution.runs[run].reason.empty())
-      fail(ErrorKind::data, "row {}: {}", row.row->name, execution.runs[run].reason);
+      throw NoPicture(fmt::format("row {}: {}", name(row), execution.runs[run].reason));
     return plan.runs[run].folder;
   }
 };
@@ -40,8 +46,7 @@ struct Sources {
 template <class Draw>
 Figure of_images(const Sources& sources, Draw draw) {
   const Screen& screen = sources.screen();
-  if (!screen.has_images())
-    fail(ErrorKind::data, "{}: there are no images to show", screen.data.string());
+  if (!screen.has_images()) throw NoPicture(screen.data.string() + ": there are no images to show");
   Dataset dataset = screen.dataset;  // opening may correct it
   const std::unique_ptr<ImageSource> images = open_images(dataset, screen.cache, 0);
   return draw(dataset, *images);
@@ -85,7 +90,7 @@ Figure figure_5(const Sources& sources) {
   RunSetup setup;
   setup.recipe = load_recipe((sources.result.scale.smoke ? "smoke/" : "") +
                              std::string("rxrx1/table1/baseline"));
-  setup.channels.resize(setup.recipe.data.channels.size());
+  setup.channels.resize(channel_count(setup.recipe, screen.dataset));
   setup.classes = screen.dataset.num_classes;
   setup.experiments = static_cast<int>(screen.dataset.experiments.size());
   return report::model_figure("rxrx1_" + setup.recipe.model.backbone, model_options(setup),
@@ -96,9 +101,10 @@ Figure figure_5(const Sources& sources) {
 
 std::vector<EmbeddedImages> embeddings(const Sources& sources) {
   std::vector<EmbeddedImages> methods;
-  for (const PlannedRow& row : sources.planned.rows) {
-    const std::filesystem::path& folder = sources.folder(row, row.replicates[0].front());
-    methods.push_back(embedded_images(load_run(folder, {}, {}, {}, sources.device), row.row->name));
+  for (size_t row = 0; row < sources.planned.rows.size(); ++row) {
+    const std::filesystem::path& folder = sources.folder(row, sources.replicates(row).front());
+    methods.push_back(
+        embedded_images(load_run(folder, {}, {}, {}, sources.device), sources.name(row)));
   }
   return methods;
 }
@@ -116,12 +122,12 @@ Figure figure_7(const Sources& sources) {
 
 Figure cdcl_umap(const Sources& sources, const report::UmapFigureOptions& options) {
   std::vector<EmbeddedImages> methods;
-  for (const PlannedRow& row : sources.planned.rows) {
+  for (size_t row = 0; row < sources.planned.rows.size(); ++row) {
     FeatureOptions options_of_run;
     options_of_run.device = sources.device;
     const RunFeatures features =
-        features_of(sources.folder(row, row.replicates[0].front()), options_of_run);
-    methods.push_back(embedded_images(features.set, row.row->name));
+        features_of(sources.folder(row, sources.replicates(row).front()), options_of_run);
+    methods.push_back(embedded_images(features.set, sources.name(row)));
   }
   return report::umap_figure(methods, options);
 }
@@ -152,6 +158,8 @@ report::ChannelAccuracies accuracies(const Sources& sources) {
 
 Figure figure_8(const Sources& sources) {
   const report::ChannelAccuracies baseline = accuracies(sources);
+  if (!std::ranges::all_of(baseline.accuracy, [](double value) { return std::isfinite(value); }))
+    throw NoPicture("Shapley values take a run on every subset of the channels");
   return report::shapley_figure({&baseline, 1});
 }
 
@@ -161,14 +169,19 @@ Figure figure_9(const Sources& sources) {
 
 Figure figure_10(const Sources& sources) {
   std::vector<report::AccuracyCurves> methods;
-  for (const PlannedRow& row : sources.planned.rows) {
-    report::AccuracyCurves curves{.title = row.row->name, .seeds = {}};
-    for (const Replicate& replicate : row.replicates[0]) {
+  for (size_t row = 0; row < sources.planned.rows.size(); ++row) {
+    report::AccuracyCurves curves{.title = sources.name(row), .seeds = {}};
+    for (const Replicate& replicate : sources.replicates(row)) {
       report::AccuracyCurves::Curve curve{static_cast<uint64_t>(replicate.seed), {}, {}};
       for (const TestCurvePoint& point : read_test_curve(sources.folder(row, replicate))) {
         curve.epoch.push_back(static_cast<double>(point.epoch));
         curve.accuracy.push_back(point.accuracy);
       }
+      if (curve.epoch.empty())
+        throw NoPicture(fmt::format(
+            "row {}: no test accuracy was recorded (with --grid it never is: points are not "
+            "chosen by it)",
+            sources.name(row)));
       curves.seeds.push_back(std::move(curve));
     }
     methods.push_back(std::move(curves));

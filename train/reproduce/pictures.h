@@ -12,8 +12,14 @@ namespace mono {
 // Whether the experiment is drawn and not only tabulated.
 bool has_picture(const Experiment& experiment);
 
-// The experiment's figure. Errors: data where something that it shows is not there (a run that
-// failed, a subset of channels), naming it.
+// Why there is nothing to draw: a screen, a run, a subset of channels that is not there. No
+// failure, or one that was counted where it happened.
+struct NoPicture : Error {
+  explicit NoPicture(const std::string& why) : Error(ErrorKind::data, why) {}
+};
+
+// The experiment's figure; of a grid, of the points that were chosen. Errors: NoPicture; those of
+// the screen's images and of the runs.
 report::Figure picture_of(const Plan& plan, const PlannedExperiment& planned,
                           const Execution& execution, const Result& result, Device device);
 

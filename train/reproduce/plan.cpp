@@ -27,6 +27,11 @@ bool contains(const std::vector<T>& list, const T& value) {
   return std::ranges::find(list, value) != list.end();
 }
 
+// However it is spelled: two paths of one place are equal.
+fs::path in_full(const fs::path& path) {
+  return fs::weakly_canonical(fs::absolute(path));
+}
+
 bool sets_key(const std::vector<std::string>& sets, std::string_view key) {
   return std::ranges::any_of(sets, [&](const std::string& set) {
     return set.starts_with(key) && set.substr(key.size()).starts_with("=");
@@ -77,11 +82,12 @@ bool is_finished(const fs::path& run) {
 class Folders {
  public:
   // Everything below OUT/runs that is a run.
-  explicit Folders(const fs::path& out) : root_(fs::absolute(out / "runs")) {
+  explicit Folders(const fs::path& out) : root_(in_full(out / "runs")) {
     if (out.empty() || !fs::exists(root_)) return;
     for (auto entry = fs::recursive_directory_iterator(root_);
          entry != fs::recursive_directory_iterator(); ++entry) {
-      if (!entry->is_directory() || !fs::exists(entry->path() / "run.json")) continue;
+      // The last file that a run is begun with; without it training begins there afresh.
+      if (!entry->is_directory() || !fs::exists(entry->path() / "recipe.toml")) continue;
       entry.disable_recursion_pending();
       const RunInfo info = read_run_info(entry->path());
       const bool finished = is_finished(entry->path());
@@ -90,13 +96,19 @@ class Folders {
       taken_.insert(entry->path());
       found_[info.recipe_hash].push_back({entry->path(), info.data, finished, curve});
     }
+    // Of equal runs a finished one is taken, whatever order the file system lists them in.
+    for (auto& [hash, runs] : found_)
+      std::ranges::sort(
+          runs, {}, [](const Found& found) { return std::pair(!found.finished, found.folder); });
   }
 
   // The folder of a run: where it is already, else `wanted`, or a name beside it that is free.
+  // Without the screen (`data` is empty) no run is known to be one of it.
   Found place(const PlannedRun& run, const fs::path& wanted, const fs::path& data) {
     const bool curve = run.recipe.test_curve.every_epochs > 0;
     for (const Found& found : found_[run.hash]) {
-      if (found.data != fs::absolute(data).string())
+      if (data.empty()) break;
+      if (in_full(found.data) != in_full(data))
         fail(ErrorKind::usage,
              "{}: was trained on {}, and --data is {}: figures of two screens would stand in one "
              "table; use another --out",
@@ -143,6 +155,7 @@ class Planner {
   void measure(PlannedRun& run);
   void place(PlannedRun& run, const fs::path& wanted);
   void check_methods(const std::vector<const Experiment*>& experiments) const;
+  std::vector<std::string> grid_of(const Row& row, const std::vector<std::string>& sets) const;
   void refuse_unlabelled();
   Scale scale_of(const PlannedExperiment& experiment) const;
   std::string recipe_of(const Row& row) const {
@@ -182,13 +195,14 @@ void Planner::check_sets() const {
   }
   if (recipes.empty()) return;
   if (stratified) sets.push_back("data.split=stratified");  // as those runs have it
+  const std::vector<std::string> first = grid_points(options_.grid).front().sets;
+  sets.insert(sets.end(), first.begin(), first.end());
   check_sets_apply(recipes, sets);
 }
 
 Plan Planner::plan() {
   const std::vector<const Experiment*> experiments = find_experiments(options_.table);
   check_methods(experiments);
-  grid_points(options_.grid);
   plan_.screens = open_screens(options_);
   for (const Experiment* experiment : experiments) {
     PlannedExperiment planned = plan_experiment(*experiment);
@@ -220,12 +234,35 @@ PlannedRow Planner::plan_row(const Experiment& experiment, const Row& row) {
   planned.row = &row;
   if (row.beside_the_paper.empty()) planned.paper = load_recipe(row.recipe).paper;
   planned.statistics = name_of(statistics_mode({}, recipe_with(row, options_.sets)));
-  // A floor has no hyper-parameters to search.
-  const bool searched = !sets_key(row.sets, "train.epochs");
-  planned.points = searched ? grid_points(options_.grid) : std::vector<GridPoint>(1);
+  std::vector<std::string> sets = options_.sets;
+  sets.insert(sets.end(), row.sets.begin(), row.sets.end());
+  planned.points = grid_points(grid_of(row, sets));
   for (const GridPoint& point : planned.points)
     planned.replicates.push_back(replicates_of(experiment, row, point));
   return planned;
+}
+
+// What of the grid is something to the row.
+std::vector<std::string> Planner::grid_of(const Row& row,
+                                          const std::vector<std::string>& sets) const {
+  const Recipe recipe = recipe_with(row, sets);
+  if (recipe.train.epochs == 0) return {};  // a floor has no hyper-parameters to search
+  std::vector<std::string> grid;
+  for (const std::string& item : options_.grid) {
+    const std::string first = grid_points({item}).front().sets.front();
+    std::vector<std::string> with_it = sets;
+    with_it.push_back(first);
+    if (contains(sets_that_apply(recipe_of(row), with_it), first)) grid.push_back(item);
+  }
+  const bool validates = recipe.validation.every_epochs > 0 &&
+                         (recipe.data.fold > 0 || recipe.data.validation_experiments > 0);
+  if (!grid.empty() && !validates)
+    fail(ErrorKind::usage,
+         "--grid: {} is not validated, so that there is nothing to choose a point by: set "
+         "data.validation_experiments (or data.fold) and validation.every_epochs, or name other "
+         "rows in --methods",
+         recipe_of(row));
+  return grid;
 }
 
 std::vector<Replicate> Planner::replicates_of(const Experiment& experiment, const Row& row,
@@ -237,9 +274,11 @@ std::vector<Replicate> Planner::replicates_of(const Experiment& experiment, cons
   for (int64_t i = 0; options_.seeds.empty() && i < recipe.seeds; ++i)
     seeds.push_back(static_cast<int64_t>(recipe.seed) + i);
   // Of a rotation all folds, unless one was asked for; a rehearsal has seeds instead.
-  if (recipe.data.fold > 0 && !options_.smoke && !sets_key(options_.sets, "data.fold"))
-    for (int64_t fold = 2; fold <= (experiment.screen == ScreenKind::cpg0004 ? 5 : 6); ++fold)
-      folds.push_back(fold);
+  if (recipe.data.fold > 0 && !options_.smoke && !sets_key(options_.sets, "data.fold")) {
+    // The paper's; of a smaller screen, which has fewer, the others are named as not there.
+    const int64_t last = experiment.screen == ScreenKind::cpg0004 ? kMaxReplicate : 6;
+    for (int64_t fold = 2; fold <= last; ++fold) folds.push_back(fold);
+  }
   std::vector<Replicate> replicates;
   for (const int64_t fold : folds)
     for (const int64_t seed : seeds) {
@@ -269,15 +308,17 @@ size_t Planner::run_of(const Experiment& experiment, const Row& row, const GridP
   if (!split.empty()) run.sets.push_back("data.split=" + split);
   if (fold > 0) run.sets.push_back(fmt::format("data.fold={}", fold));
   run.sets.push_back(fmt::format("seed={}", seed));
-  run.sets = sets_that_apply(run.recipe_name, run.sets);
   run.sets.insert(run.sets.end(), point.sets.begin(), point.sets.end());
+  run.sets = sets_that_apply(run.recipe_name, run.sets);
+  // Points are chosen between by validation; only the chosen one ever sees test images.
+  if (!point.sets.empty()) run.sets.push_back("test_curve.every_epochs=0");
   if (!row.starts_from.empty()) {
     const auto first = std::ranges::find(experiment.rows, row.starts_from, &Row::name);
     MONO_CHECK(first != experiment.rows.end(), "{}: no row {}", experiment.id, row.starts_from);
     run.after = run_of(experiment, *first, point, split, fold, seed);
     run.sets.push_back("model.weights=''");
     run.sets.push_back("model.from_scratch=false");
-    run.sets.push_back(fmt::format("model.init_from='{}'", plan_.runs[*run.after].folder.string()));
+    run.sets.push_back(text_set("model.init_from", plan_.runs[*run.after].folder.string()));
   }
   run.recipe = load_recipe(run.recipe_name, run.sets);
   run.hash = recipe_hash(run.recipe);
@@ -362,8 +403,7 @@ void Planner::measure(PlannedRun& run) {
     run.obstacle = error.what();
     return;
   }
-  run.cost = cost_of(recipe, screen->second.side(), dataset->num_classes,
-                     static_cast<int>(dataset->experiments.size()));
+  run.cost = cost_of(recipe, *dataset, screen->second.side());
 }
 
 // A run of which every figure needs classes that the table does not have is not trained.
@@ -396,11 +436,13 @@ Scale Planner::scale_of(const PlannedExperiment& planned) const {
     scale.data = DataScale::partial;
     return scale;
   }
-  scale.data = data_scale(screen->second.dataset, planned.experiment->id.starts_with("cdcl/"));
+  scale.data = data_scale(screen->second.dataset, planned.experiment->cdcl);
   for (const PlannedRow& row : planned.rows) {
-    const Recipe asked = recipe_with(*row.row, options_.sets);
-    const std::vector<std::string> differences =
-        differing_keys(load_recipe(recipe_of(*row.row)), asked);
+    const Recipe asked = recipe_with(*row.row, options_.sets),
+                 published = load_recipe(recipe_of(*row.row));
+    // Outside of the hash, and decides figures all the same.
+    scale.changed |= asked.domain.test_statistics != published.domain.test_statistics;
+    const std::vector<std::string> differences = differing_keys(published, asked);
     scale.changed |= std::ranges::any_of(differences, [](const std::string& difference) {
       return !difference.starts_with("model.weights:") &&
              !difference.starts_with("model.from_scratch:");

@@ -2,8 +2,9 @@
 //
 // A training is known by the hash of its resolved recipe, seed and split included: rows and
 // experiments that need the same one share it, in this call and in later ones. Its folder is
-// OUT/runs/RECIPE/SPLIT or fold-F/[GRID POINT/]seed-N of the row that needs it first; a folder that
-// holds it under another name is found by the hash.
+// OUT/runs/RECIPE/(SPLIT or fold-F)/[GRID POINT/]seed-N of the row that needs it first, with the
+// hash behind it where the name is taken; a folder that holds it under another name is found by
+// the hash.
 #pragma once
 
 #include <filesystem>
@@ -67,9 +68,9 @@ struct GridPoint {
 
 struct PlannedRow {
   const Row* row = nullptr;
-  std::map<std::string, PaperFigure> paper;        // of the recipe at paper scale
-  std::string statistics;                          // of batch norms at evaluation
-  std::vector<GridPoint> points;                   // one at least
+  std::map<std::string, PaperFigure> paper;  // of the recipe at paper scale
+  std::string statistics;                    // of batch norms at evaluation
+  std::vector<GridPoint> points;             // one at least: what of --grid is something to the row
   std::vector<std::vector<Replicate>> replicates;  // [point]
 };
 
@@ -89,8 +90,8 @@ struct Plan {
 };
 
 // Opens the screens, resolves recipes, counts images and steps, and looks for what OUT has. Errors:
-// usage (an experiment, method, key or grid that does not exist), data (a screen's tables; runs in
-// OUT that belong to another screen).
+// usage (an experiment, method, key or grid that does not exist, a grid on rows that are not
+// validated, runs in OUT that belong to another screen), data (a screen's tables).
 Plan make_plan(const ReproduceOptions& options);
 
 // The product of --grid. Errors: usage for one that is not KEY=V1,V2,...

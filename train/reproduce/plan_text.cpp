@@ -7,6 +7,7 @@
 #include "train/progress.h"
 #include "train/recipe_keys.h"
 #include "train/reproduce/plan.h"
+#include "train/reproduce/results.h"
 
 namespace mono {
 namespace {
@@ -20,8 +21,7 @@ std::string with_commas(int64_t value) {
 std::string paper_of(const PlannedRow& row, const Column& column) {
   const auto found = row.paper.find(column.key);
   if (found == row.paper.end()) return "-";
-  const auto& [value, spread] = found->second;
-  return spread ? fmt::format("{:.1f} ± {:.1f}", value, *spread) : fmt::format("{:.1f}", value);
+  return text_of(found->second, column.percent);
 }
 
 // Right-aligned in so many columns; "±" is two bytes and one column.

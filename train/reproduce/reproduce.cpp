@@ -10,6 +10,7 @@
 #include "train/commands.h"
 #include "train/data/synth.h"
 #include "train/device.h"
+#include "train/reproduce/command_text.h"
 #include "train/reproduce/execute.h"
 #include "train/reproduce/pictures.h"
 #include "train/reproduce/results_page.h"
@@ -44,7 +45,7 @@ ReproduceOptions with_screens(ReproduceOptions options) {
   bool rxrx1 = false, cdcl = false, cpg0004 = false;
   for (const Experiment* experiment : find_experiments(options.table)) {
     cpg0004 |= experiment->screen == ScreenKind::cpg0004;
-    (experiment->id.starts_with("cdcl/") ? cdcl : rxrx1) |= experiment->screen == ScreenKind::rxrx1;
+    (experiment->cdcl ? cdcl : rxrx1) |= experiment->screen == ScreenKind::rxrx1;
   }
   if (options.data.empty() && rxrx1) {
     SynthOptions screen;
@@ -80,8 +81,9 @@ void check_options(const ReproduceOptions& options) {
 
 // The table of an experiment and its picture, in OUT/ID.
 ShownResult show_experiment(const Plan& plan, const PlannedExperiment& planned,
-                            const Execution& execution, const fs::path& out, Device device) {
-  ShownResult shown{collect(plan, planned, execution, device), {}};
+                            const Execution& execution, const fs::path& out, Device device,
+                            const SignalCatcher& signals) {
+  ShownResult shown{collect(plan, planned, execution, device, signals), {}};
   Result& result = shown.result;
   const fs::path folder = out / result.experiment->id;
   make_folder(folder);
@@ -91,9 +93,12 @@ ShownResult show_experiment(const Plan& plan, const PlannedExperiment& planned,
       for (const fs::path& file : report::write_figure(*shown.figure, folder))
         if (file.extension() != ".json") result.pictures.push_back(file.filename().string());
       result.caption = shown.figure->caption;
+    } catch (const NoPicture& reason) {
+      result.no_picture = reason.what();
     } catch (const Error& error) {
       if (error.kind() == ErrorKind::storage) throw;
-      result.picture_failed = error.what();
+      result.no_picture = error.what();
+      result.picture_failed = error.kind();
     }
   }
   write_file_durably((folder / "table.json").string(), result_json(result).text());
@@ -101,24 +106,11 @@ ShownResult show_experiment(const Plan& plan, const PlannedExperiment& planned,
   return shown;
 }
 
-std::string command_of(const ReproduceOptions& options) {
-  std::string command = "train_rxrx reproduce " + options.table;
-  if (options.smoke) command += " --smoke";
-  if (!options.methods.empty())
-    command += fmt::format(" --methods {}", fmt::join(options.methods, ","));
-  if (!options.seeds.empty()) command += fmt::format(" --seeds {}", fmt::join(options.seeds, ","));
-  for (const std::string& grid : options.grid) command += " --grid " + grid;
-  for (const std::string& set : options.sets) command += fmt::format(" --set '{}'", set);
-  if (!options.data.empty()) command += " --data " + options.data.string();
-  if (!options.cpg0004.empty()) command += " --cpg0004 " + options.cpg0004.string();
-  return command + " --out " + options.out.string();
-}
-
 void write_all(const ReproduceOptions& options, const Plan& plan,
                const std::vector<ShownResult>& results) {
   Json json = Json::object();
   json["format_version"] = 1;
-  json["command"] = command_of(options);
+  json["command"] = command_text(options);
   Json list = Json::array();
   for (const ShownResult& shown : results) list.push_back(result_json(shown.result));
   json["results"] = list;
@@ -134,7 +126,7 @@ void write_all(const ReproduceOptions& options, const Plan& plan,
                                    screen.dataset.experiments.size(), screen.dataset.num_classes,
                                    screen.dataset.sites.size()));
   write_file_durably((options.out / "report.html").string(),
-                     results_page(options.table, results, command_of(options), facts));
+                     results_page(options.table, results, command_text(options), facts));
 }
 
 // What was left out and what failed, and the exit code that follows.
@@ -149,7 +141,7 @@ int summarise(const Plan& plan, const Execution& execution,
   }
   bool asserted = true;
   for (const auto& [result, figure] : results) {
-    if (result.failed() && code == 0) code = static_cast<int>(ErrorKind::data);
+    if (const auto failed = result.failed(); failed && code == 0) code = static_cast<int>(*failed);
     for (const CheckResult& check : result.checks) {
       fmt::print("{}: {}\n", result.experiment->id, check_text(check));
       asserted = asserted && check.outcome != CheckResult::Outcome::fails;
@@ -170,13 +162,13 @@ int run_reproduce(const ReproduceOptions& given) {
     return 0;
   }
   make_folder(options.out);
-  const Execution execution = execute(plan, options);
+  const SignalCatcher signals;
+  const Execution execution = execute(plan, options, signals);
   if (execution.interrupted) return static_cast<int>(ErrorKind::interrupted);
 
-  const SignalCatcher signals;
   std::vector<ShownResult> results;
   for (const PlannedExperiment& planned : plan.experiments) {
-    results.push_back(show_experiment(plan, planned, execution, options.out, device));
+    results.push_back(show_experiment(plan, planned, execution, options.out, device, signals));
     fmt::print("\n{}", result_markdown(results.back().result));
     std::fflush(stdout);
     if (!signals.caught()) continue;

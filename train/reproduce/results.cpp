@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 namespace mono {
 namespace {
@@ -118,7 +117,7 @@ void add_order(Result& result, const std::string& column) {
     const Cell* cell = find_cell(row, column);
     const std::vector<double> values = cell ? cell->there() : std::vector<double>();
     if (values.empty()) continue;
-    all.emplace_back(row.name, mean_sd(values).mean);
+    all.emplace_back(row.name, report::spread_of(values).mean);
     const auto published = row.paper.find(column);
     if (published == row.paper.end()) continue;
     paper.emplace_back(row.name, published->second.value);
@@ -134,25 +133,12 @@ void add_order(Result& result, const std::string& column) {
 
 }  // namespace
 
-MeanSd mean_sd(const std::vector<double>& values) {
-  MeanSd result;
-  const auto n = static_cast<double>(values.size());
-  for (const double value : values) result.mean += value / n;
-  if (values.size() < 2) return result;
-  double squares = 0;
-  for (const double value : values) squares += (value - result.mean) * (value - result.mean);
-  result.sd = std::sqrt(squares / (n - 1));
-  return result;
-}
-
-std::string text_of(const MeanSd& value, bool percent) {
-  const int digits = percent ? 1 : 2;
-  return value.sd ? fmt::format("{:.{}f} ± {:.{}f}", value.mean, digits, *value.sd, digits)
-                  : fmt::format("{:.{}f}", value.mean, digits);
+std::string text_of(const report::Spread& value, bool percent) {
+  return value.text(percent ? 1 : 2);
 }
 
 std::string text_of(const PaperFigure& figure, bool percent) {
-  return text_of(MeanSd{figure.value, figure.spread}, percent);
+  return text_of(report::Spread{.mean = figure.value, .sd = figure.spread, .count = 1}, percent);
 }
 
 std::vector<double> Cell::there() const {
@@ -162,10 +148,61 @@ std::vector<double> Cell::there() const {
   return out;
 }
 
-bool Result::failed() const {
-  return !picture_failed.empty() || std::ranges::any_of(rows, [](const ResultRow& row) {
-    return std::ranges::any_of(row.cells, [](const auto& entry) { return entry.second.failed; });
-  });
+std::optional<ErrorKind> Result::failed() const {
+  for (const ResultRow& row : rows)
+    for (const auto& [column, cell] : row.cells)
+      if (cell.failed) return cell.failed;
+  return picture_failed;
+}
+
+std::string title_of(const ResultRow& row) {
+  std::string title = row.name;
+  if (!row.beside_the_paper.empty()) title += ", " + row.beside_the_paper;
+  if (!row.chosen.empty()) title += " [" + row.chosen + "]";
+  return title;
+}
+
+std::string replicates_text(const Result& result) {
+  std::string text;
+  if (result.folds.size() > 1 || (!result.folds.empty() && result.folds[0] > 0))
+    text += fmt::format("folds {}; ", fmt::join(result.folds, ", "));
+  return text + fmt::format("seeds {}", fmt::join(result.seeds, ", "));
+}
+
+std::string start_text(const Result& result, const std::string& mark) {
+  if (!result.experiment->cdcl || result.rows.empty()) return "";
+  if (result.start.empty())
+    return mark + "From scratch" + mark +
+           ": every run of the paper starts from ImageNet weights, these start from random\nones. "
+           "They compare the methods with each other and never stand beside the paper's figures.";
+  return fmt::format(
+      "Every run starts from the weights {}, as the paper's start from ImageNet's; figures of "
+      "runs\nfrom scratch never stand in this table.",
+      result.start);
+}
+
+std::vector<std::pair<const ResultRow*, report::Spread>> ranking(const Result& result,
+                                                                 const Column& column) {
+  std::vector<std::pair<const ResultRow*, report::Spread>> rows;
+  for (const ResultRow& row : result.rows)
+    if (const std::vector<double> values = row.cells.at(column.key).there(); !values.empty())
+      rows.emplace_back(&row, report::spread_of(values));
+  const double sign = column.best == Best::lowest ? 1 : -1;
+  if (column.best != Best::nothing)
+    std::ranges::stable_sort(rows, {}, [&](const auto& row) { return sign * row.second.mean; });
+  return rows;
+}
+
+std::vector<BesideThePaper> beside_the_paper(const Result& result) {
+  std::vector<BesideThePaper> figures;
+  for (const ResultRow& row : result.rows)
+    for (const Column& column : result.experiment->columns) {
+      const auto paper = row.paper.find(column.key);
+      const report::Spread measured = report::spread_of(row.cells.at(column.key).there());
+      if (paper != row.paper.end() && measured.count > 0)
+        figures.push_back({&row, &column, paper->second, measured});
+    }
+  return figures;
 }
 
 void judge(Result& result, int64_t experiments) {

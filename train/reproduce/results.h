@@ -7,35 +7,33 @@
 #include <string>
 #include <vector>
 
+#include "kernels/base/error.h"
 #include "train/json.h"
 #include "train/recipe.h"
+#include "train/report/spread.h"
 #include "train/reproduce/catalogue.h"
 #include "train/reproduce/scale.h"
 
 namespace mono {
 
-struct MeanSd {
-  double mean = 0;
-  std::optional<double> sd;  // of the sample (n - 1); none from one value
-};
-MeanSd mean_sd(const std::vector<double>& values);
-
 // "75.1 ± 0.2"; with one decimal more where numbers are plain.
-std::string text_of(const MeanSd& value, bool percent = true);
-std::string text_of(const PaperFigure& figure, bool percent = true);
+std::string text_of(const report::Spread& value, bool percent);
+std::string text_of(const PaperFigure& figure, bool percent);
 
 // One cell: what was measured, and why there is less than was asked for.
 struct Cell {
   std::vector<std::optional<double>> values;  // one a fold and seed, as printed (percent or plain)
   std::string reason;                         // of the first that is absent
-  bool failed = false;  // a training or an evaluation did, rather than never having been possible
+  // The first training or evaluation that failed, rather than never having been possible.
+  std::optional<ErrorKind> failed;
   std::vector<double> there() const;
 };
 
 struct ResultRow {
   std::string name, recipe;
   std::string beside_the_paper;              // what it is where the paper has no such row
-  std::string chosen;                        // of --grid
+  size_t point = 0;                          // of PlannedRow::points: the one that was chosen
+  std::string chosen;                        // its name, with --grid
   std::map<std::string, Cell> cells;         // by column
   std::map<std::string, PaperFigure> paper;  // by column
 };
@@ -52,14 +50,35 @@ struct Result {
   std::vector<int64_t> folds, seeds;
   std::vector<ResultRow> rows;
   std::vector<std::string> not_rehearsed;
-  std::vector<std::string> pictures;  // files beside the table
-  std::string caption;                // of them
-  std::string picture_failed;         // why there is no picture
+  std::vector<std::string> pictures;        // files beside the table
+  std::string caption;                      // of them
+  std::string no_picture;                   // why there is none
+  std::optional<ErrorKind> picture_failed;  // where it should have been possible
   std::vector<CheckResult> checks;
   // "separated: paper adabn > baseline; here adabn > baseline (same)"
   std::vector<std::string> orders;
-  bool failed() const;  // some cell
+  std::optional<ErrorKind> failed() const;  // the first cell, or the picture
 };
+
+// "baseline-posthoc, post-hoc experiment statistics (control, not AdaBN)": a row, as it is printed.
+std::string title_of(const ResultRow& row);
+// "folds 1, 2; seeds 1".
+std::string replicates_text(const Result& result);
+// The rule about ImageNet weights, of experiments of the CDCL paper; `mark` around the warning.
+std::string start_text(const Result& result, const std::string& mark = "");
+
+// The rows that were measured in a column, best first; where nothing is best, in the table's order.
+std::vector<std::pair<const ResultRow*, report::Spread>> ranking(const Result& result,
+                                                                 const Column& column);
+
+// A measured figure that the paper has too.
+struct BesideThePaper {
+  const ResultRow* row;
+  const Column* column;
+  PaperFigure paper;
+  report::Spread measured;
+};
+std::vector<BesideThePaper> beside_the_paper(const Result& result);
 
 // Fills checks and orders from the rows. `experiments`: of the screen, for chance. Asserted only on
 // recipes as they are; of changed ones the comparison is printed and nothing fails.

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 namespace mono {
@@ -16,26 +15,6 @@ using report::Tone;
 
 constexpr double kAbsent = std::numeric_limits<double>::quiet_NaN();
 
-std::string title_of(const ResultRow& row) {
-  std::string title = row.name;
-  if (!row.beside_the_paper.empty()) title += ", " + row.beside_the_paper;
-  if (!row.chosen.empty()) title += " [" + row.chosen + "]";
-  return title;
-}
-
-// The rows that were measured in a column, best first.
-std::vector<std::pair<const ResultRow*, MeanSd>> ranking(const Result& result,
-                                                         const std::string& column) {
-  std::vector<std::pair<const ResultRow*, MeanSd>> rows;
-  for (const ResultRow& row : result.rows) {
-    const std::vector<double> values = row.cells.at(column).there();
-    if (!values.empty()) rows.emplace_back(&row, mean_sd(values));
-  }
-  std::ranges::stable_sort(rows, std::ranges::greater{},
-                           [](const auto& row) { return row.second.mean; });
-  return rows;
-}
-
 const Column& column_of(const Result& result, const std::string& key) {
   return *std::ranges::find(result.experiment->columns, key, &Column::key);
 }
@@ -44,39 +23,43 @@ const Column& column_of(const Result& result, const std::string& key) {
 std::string lead_of(const Result& result) {
   if (result.experiment->ordered_by.empty()) return "";
   const Column& column = column_of(result, result.experiment->ordered_by.front());
-  const auto rows = ranking(result, column.key);
+  const auto rows = ranking(result, column);
   if (rows.size() < 2) return "";
   const auto& [best, best_value] = rows.front();
   const auto& [worst, worst_value] = rows.back();
-  const size_t n = best->cells.at(column.key).there().size();
-  return fmt::format("{}: {} is best in \"{}\" with {}{}, {} last with {} ({} of {}; {}).",
+  return fmt::format("{}: {} is best in \"{}\" with {}{}, {} last with {} (n = {} and {}; {}).",
                      result.experiment->id, title_of(*best), column.title,
                      text_of(best_value, column.percent), column.percent ? " %" : "",
-                     title_of(*worst), text_of(worst_value, column.percent), n,
-                     n == 1 ? "run" : "runs", result.scale.text());
+                     title_of(*worst), text_of(worst_value, column.percent), best_value.count,
+                     worst_value.count, result.scale.text());
+}
+
+// A cell of which folds or seeds are absent says how many, and why.
+Cell cell_of(const mono::Cell& cell, bool percent, bool best) {
+  const std::vector<double> values = cell.there();
+  if (values.empty()) return {cell.reason.empty() ? "not run" : cell.reason, Tone::muted};
+  std::string text = text_of(report::spread_of(values), percent);
+  if (values.size() < cell.values.size())
+    text += fmt::format(" ({} of {}: {})", values.size(), cell.values.size(), cell.reason);
+  return {text, best ? Tone::strong : Tone::plain};
 }
 
 report::Table table_of(const Result& result) {
-  report::Table table{.caption = result.experiment->id + ", " + result.scale.text()};
+  report::Table table{.caption = fmt::format("{}, {}; {}", result.experiment->id,
+                                             result.scale.text(), replicates_text(result))};
   table.columns.push_back({"method"});
-  for (const Column& column : result.experiment->columns)
-    table.columns.push_back({column.title, true});
   std::vector<const ResultRow*> best;
   for (const Column& column : result.experiment->columns) {
-    const auto rows = ranking(result, column.key);
-    best.push_back(rows.size() > 1 ? rows.front().first : nullptr);
+    table.columns.push_back({column.title, true});
+    const auto rows = ranking(result, column);
+    const bool compared = rows.size() > 1 && column.best != Best::nothing;
+    best.push_back(compared ? rows.front().first : nullptr);
   }
   for (const ResultRow& row : result.rows) {
     std::vector<Cell> cells = {title_of(row)};
     for (size_t c = 0; c < result.experiment->columns.size(); ++c) {
       const Column& column = result.experiment->columns[c];
-      const mono::Cell& cell = row.cells.at(column.key);
-      const std::vector<double> values = cell.there();
-      if (values.empty())
-        cells.emplace_back(cell.reason.empty() ? "not run" : cell.reason, Tone::muted);
-      else
-        cells.emplace_back(text_of(mean_sd(values), column.percent),
-                           best[c] == &row ? Tone::strong : Tone::plain);
+      cells.push_back(cell_of(row.cells.at(column.key), column.percent, best[c] == &row));
     }
     table.rows.push_back(std::move(cells));
   }
@@ -84,7 +67,7 @@ report::Table table_of(const Result& result) {
 }
 
 // Paper, ours, difference; of other data no difference.
-report::Table beside_the_paper(const Result& result) {
+report::Table paper_table(const Result& result) {
   const bool ours = result.scale.ours();
   report::Table table{.caption = "Beside the paper"};
   table.columns = {{"method"},
@@ -93,25 +76,13 @@ report::Table beside_the_paper(const Result& result) {
                    {ours ? "ours" : result.scale.text(), true},
                    {"n", true}};
   if (ours) table.columns.push_back({"difference", true});
-  for (const ResultRow& row : result.rows)
-    for (const Column& column : result.experiment->columns) {
-      const auto paper = row.paper.find(column.key);
-      const std::vector<double> values = row.cells.at(column.key).there();
-      if (paper == row.paper.end()) continue;
-      std::vector<Cell> cells = {title_of(row), column.title,
-                                 text_of(paper->second, column.percent)};
-      if (values.empty())
-        cells.emplace_back("not run", Tone::muted);
-      else
-        cells.emplace_back(text_of(mean_sd(values), column.percent));
-      cells.emplace_back(fmt::to_string(values.size()));
-      if (ours)
-        cells.push_back(values.empty()
-                            ? Cell("")
-                            : report::difference_cell(mean_sd(values).mean, paper->second.value,
-                                                      paper->second.spread));
-      table.rows.push_back(std::move(cells));
-    }
+  for (const auto& [row, column, paper, measured] : beside_the_paper(result)) {
+    table.rows.push_back({title_of(*row), column->title, text_of(paper, column->percent),
+                          text_of(measured, column->percent), fmt::to_string(measured.count)});
+    if (ours)
+      table.rows.back().push_back(
+          report::difference_cell(measured.mean, paper.value, paper.spread));
+  }
   return table;
 }
 
@@ -125,9 +96,9 @@ report::DotPlot plot_of(const Result& result) {
   report::Dots paper{.name = "paper"};
   for (const ResultRow& row : result.rows) {
     const std::vector<double> values = row.cells.at(column.key).there();
-    const MeanSd mean = mean_sd(values);
+    const report::Spread mean = report::spread_of(values);
     plot.rows.push_back(title_of(row));
-    own.values.push_back(values.empty() ? kAbsent : mean.mean);
+    own.values.push_back(mean.mean);
     own.errors.push_back(mean.sd.value_or(kAbsent));
     own.singles.push_back(values);
     const auto published = row.paper.find(column.key);
@@ -162,21 +133,22 @@ void add_result(Page& page, const ShownResult& shown) {
                             "about the paper's.",
                             result.scale.text()),
                 Badge::caution);
+    if (const std::string start = start_text(result); !start.empty()) page.paragraph(start);
     page.table(table_of(result));
     if (!experiment.ordered_by.empty() && result.rows.size() > 1 && result.rows.size() <= kMostDots)
       page.figure(plot_of(result),
                   "Mean and standard deviation, and each fold and seed by itself.");
   }
   if (!experiment.note.empty()) page.paragraph(experiment.note);
-  const report::Table paper = beside_the_paper(result);
+  const report::Table paper = paper_table(result);
   if (!paper.rows.empty()) result.scale.ours() ? page.table(paper) : page.folded_table(paper);
   add_judgement(page, result);
   if (shown.figure) report::show(page, *shown.figure);
   if (!result.not_rehearsed.empty())
     page.note(fmt::format("{} rows are not part of a rehearsal: {}.", result.not_rehearsed.size(),
                           fmt::join(result.not_rehearsed, ", ")));
-  if (!result.picture_failed.empty())
-    page.note("There is no picture: " + result.picture_failed, Badge::caution);
+  if (!result.no_picture.empty())
+    page.note("There is no picture: " + result.no_picture, Badge::caution);
 }
 
 }  // namespace

@@ -2,18 +2,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 
 #include "train/reproduce/results.h"
 
 namespace mono {
 namespace {
-
-std::string title_of(const ResultRow& row) {
-  std::string title = row.name;
-  if (!row.beside_the_paper.empty()) title += ", " + row.beside_the_paper;
-  if (!row.chosen.empty()) title += " [" + row.chosen + "]";
-  return title;
-}
 
 std::string upper_first(std::string text) {
   if (!text.empty() && text[0] >= 'a' && text[0] <= 'z') text[0] = static_cast<char>(text[0] - 32);
@@ -42,7 +36,7 @@ class Footnotes {
 std::string text_of_cell(const Cell& cell, bool percent, Footnotes& footnotes) {
   const std::vector<double> values = cell.there();
   if (values.empty()) return "- " + footnotes.mark(cell.reason.empty() ? "not run" : cell.reason);
-  std::string text = text_of(mean_sd(values), percent);
+  std::string text = text_of(report::spread_of(values), percent);
   if (values.size() < cell.values.size())
     text += " " + footnotes.mark(
                       fmt::format("{} of {}: {}", values.size(), cell.values.size(), cell.reason));
@@ -62,47 +56,22 @@ std::string measured_table(const Result& result) {
 }
 
 // Paper, ours, difference. Whether the paper's ± covers it stands beside, if the paper has one.
-std::string beside_the_paper(const Result& result) {
+std::string paper_table(const Result& result) {
   const bool ours = result.scale.ours();
   std::vector<std::vector<std::string>> rows = {
       {"method", "figure", "paper", ours ? "ours" : result.scale.text(), "n"}};
   if (ours) rows[0].insert(rows[0].end(), {"difference", "within the paper's ±"});
-  for (const ResultRow& row : result.rows)
-    for (const Column& column : result.experiment->columns) {
-      const auto paper = row.paper.find(column.key);
-      const std::vector<double> values = row.cells.at(column.key).there();
-      if (paper == row.paper.end() || values.empty()) continue;
-      const MeanSd measured = mean_sd(values);
-      rows.push_back({title_of(row), column.title, text_of(paper->second, column.percent),
-                      text_of(measured, column.percent), fmt::to_string(values.size())});
-      if (!ours) continue;
-      const double difference = measured.mean - paper->second.value;
-      rows.back().push_back(fmt::format("{:+.{}f}", difference, column.percent ? 1 : 2));
-      rows.back().push_back(!paper->second.spread                           ? "-"
-                            : std::abs(difference) <= *paper->second.spread ? "yes"
-                                                                            : "no");
-    }
+  for (const auto& [row, column, paper, measured] : beside_the_paper(result)) {
+    rows.push_back({title_of(*row), column->title, text_of(paper, column->percent),
+                    text_of(measured, column->percent), fmt::to_string(measured.count)});
+    if (!ours) continue;
+    const double difference = measured.mean - paper.value;
+    rows.back().push_back(fmt::format("{:+.{}f}", difference, column->percent ? 1 : 2));
+    rows.back().push_back(!paper.spread                           ? "-"
+                          : std::abs(difference) <= *paper.spread ? "yes"
+                                                                  : "no");
+  }
   return rows.size() > 1 ? "\n" + markdown_table(rows) : "";
-}
-
-// The rule about ImageNet weights.
-std::string start_text(const Result& result) {
-  if (!result.experiment->id.starts_with("cdcl/") || result.rows.empty()) return "";
-  if (result.start.empty())
-    return "**From scratch**: every run of the paper starts from ImageNet weights, these start "
-           "from random\nones. They compare the methods with each other and never stand beside "
-           "the paper's figures.\n\n";
-  return fmt::format(
-      "Every run starts from the weights {}, as the paper's start from ImageNet's; figures of "
-      "runs\nfrom scratch never stand in this table.\n\n",
-      result.start);
-}
-
-std::string replicates_text(const Result& result) {
-  std::string text;
-  if (result.folds.size() > 1 || (!result.folds.empty() && result.folds[0] > 0))
-    text += fmt::format("folds {}; ", fmt::join(result.folds, ", "));
-  return text + fmt::format("seeds {}", fmt::join(result.seeds, ", "));
 }
 
 std::string word_of(CheckResult::Outcome outcome) {
@@ -130,7 +99,7 @@ Json cell_json(const Result& result, const ResultRow& row, const Column& column)
   for (const auto& value : cell.values) values.push_back(value ? Json(*value) : Json());
   json["values"] = values;
   const std::vector<double> there = cell.there();
-  const MeanSd summary = mean_sd(there);
+  const report::Spread summary = report::spread_of(there);
   json["n"] = static_cast<int64_t>(there.size());
   json["mean"] = there.empty() ? Json() : Json(summary.mean);
   json["sd"] = summary.sd ? Json(*summary.sd) : Json();
@@ -180,7 +149,7 @@ std::string result_markdown(const Result& result) {
   const Experiment& experiment = *result.experiment;
   std::string out = fmt::format("# {}: {}\n\n", experiment.id, experiment.title);
   if (!experiment.rows.empty()) {
-    out += start_text(result);
+    if (const std::string start = start_text(result, "**"); !start.empty()) out += start + "\n\n";
     if (!result.scale.ours())
       out += fmt::format(
           "**{}**: these figures compare the methods with each other; they say nothing about the\n"
@@ -195,7 +164,7 @@ std::string result_markdown(const Result& result) {
         replicates_text(result));
   }
   if (!experiment.note.empty()) out += experiment.note + "\n";
-  out += beside_the_paper(result);
+  out += paper_table(result);
   if (!result.not_rehearsed.empty())
     out += fmt::format("\n{} rows are not part of a rehearsal: {}.\n", result.not_rehearsed.size(),
                        fmt::join(result.not_rehearsed, ", "));
@@ -206,8 +175,8 @@ std::string result_markdown(const Result& result) {
   for (const std::string& file : result.pictures)
     out += fmt::format("\n![{}]({})\n", experiment.title, file);
   if (!result.caption.empty()) out += "\n" + result.caption + "\n";
-  if (!result.picture_failed.empty())
-    out += fmt::format("\nThere is no picture: {}\n", result.picture_failed);
+  if (!result.no_picture.empty())
+    out += fmt::format("\nThere is no picture: {}\n", result.no_picture);
   return out;
 }
 
@@ -251,7 +220,7 @@ Json result_json(const Result& result) {
   json["orders"] = Json(result.orders);
   json["checks"] = checks;
   json["pictures"] = Json(result.pictures);
-  json["picture_failed"] = result.picture_failed.empty() ? Json() : Json(result.picture_failed);
+  json["no_picture"] = result.no_picture.empty() ? Json() : Json(result.no_picture);
   return json;
 }
 

@@ -9,6 +9,7 @@
 #include "kernels/base/error.h"
 #include "tests/train/data/test_screen.h"
 #include "train/data/synth_design.h"
+#include "train/run_directory.h"
 
 namespace mono {
 namespace {
@@ -30,6 +31,26 @@ class ReproducePlan : public ::testing::Test {
   Plan plan(const std::string& name) {
     options_.table = name;
     return make_plan(options_);
+  }
+  // What a training of `run` on `data` leaves that a plan looks at.
+  static void begin(const PlannedRun& run, const std::filesystem::path& folder,
+                    const std::filesystem::path& data) {
+    RunInfo info;
+    info.data = data.string();
+    RunDirectory(folder).start(run.recipe, info);
+  }
+  static void finish(const std::filesystem::path& folder) {
+    std::filesystem::create_directories(folder / "ckpt" / "step_00000004");
+    test::write_text(folder / "ckpt/step_00000004/state.json", R"({"step": 4, "total_steps": 4})");
+  }
+  std::string refusal_of(const std::string& name) {
+    try {
+      plan(name);
+    } catch (const Error& error) {
+      EXPECT_EQ(error.kind(), ErrorKind::usage);
+      return error.what();
+    }
+    return "not refused";
   }
   static std::vector<std::string> runs_of(const Plan& plan) {
     std::vector<std::string> names;
@@ -133,6 +154,93 @@ TEST_F(ReproducePlan, AGridIsTheProductOfItsKeys) {
   EXPECT_TRUE(table.experiments[0].scale.changed);
 }
 
+// A row takes what is something to it of a grid; what is nothing to any is refused, and so is a
+// grid on rows that have nothing to choose by.
+TEST_F(ReproducePlan, AGridIsOfWhatARowHas) {
+  options_.grid = {"ssl.barlow_weight=0.5,0.6", "optim.lr=1e-4,3e-4"};
+  options_.methods = {"supervised", "cdcl"};
+  options_.seeds = {1};
+  const Plan table = plan("cdcl/table1");
+  EXPECT_EQ(table.experiments[0].rows[0].points.size(), 2u);
+  EXPECT_EQ(table.experiments[0].rows[1].points.size(), 4u);
+  EXPECT_EQ(table.runs.size(), 6u);
+  options_.methods = {"supervised"};
+  EXPECT_THAT(refusal_of("cdcl/table1"), HasSubstr("ssl.barlow_weight does nothing"));
+  options_.grid = {"optim.lr=0.05,0.1"};
+  options_.methods = {"adabn"};
+  EXPECT_THAT(refusal_of("rxrx1/fig10"), HasSubstr("fig10/adabn is not validated"));
+  options_.sets = {"data.validation_experiments=1", "validation.every_epochs=1"};
+  for (const PlannedRun& run : plan("rxrx1/fig10").runs)
+    EXPECT_EQ(run.recipe.test_curve.every_epochs, 0);  // no point is chosen by test images
+}
+
+// What is outside the hash changes no training; this changes figures.
+TEST_F(ReproducePlan, OtherTestStatisticsAreAChange) {
+  options_.methods = {"adabn"};
+  EXPECT_FALSE(plan("rxrx1/table1").experiments[0].scale.changed);
+  options_.sets = {"domain.test_statistics=running"};
+  EXPECT_TRUE(plan("rxrx1/table1").experiments[0].scale.changed);
+}
+
+// A run of Table 1 that was finished without a test curve is not changed: Figure 10's is trained
+// beside it, and each is found again.
+TEST_F(ReproducePlan, AFinishedRunWithoutItsCurveDoesNotDo) {
+  options_.out = folder_ / "out";
+  options_.methods = {"adabn"};
+  options_.seeds = {1};
+  const PlannedRun without = plan("rxrx1/table1").runs[0];
+  begin(without, without.folder, folder_.path());
+  finish(without.folder);
+  const PlannedRun with = plan("rxrx1/fig10").runs[0];
+  EXPECT_EQ(with.hash, without.hash);
+  EXPECT_NE(with.folder, without.folder);
+  EXPECT_FALSE(with.finished);
+  begin(with, with.folder, folder_.path());
+  EXPECT_EQ(plan("rxrx1/fig10").runs[0].folder, with.folder);
+  const PlannedRun again = plan("rxrx1/table1").runs[0];
+  EXPECT_TRUE(again.finished);
+  EXPECT_EQ(again.folder, without.folder);
+}
+
+TEST_F(ReproducePlan, OfEqualRunsTheFinishedOneIsTaken) {
+  options_.out = folder_ / "out";
+  options_.methods = {"adabn"};
+  const PlannedRun run = plan("rxrx1/table1").runs[0];
+  for (const char* name : {"1", "3", "2", "4"})
+    begin(run, options_.out / "runs" / name, folder_.path());
+  EXPECT_EQ(plan("rxrx1/table1").runs[0].folder.filename(), "1");
+  finish(options_.out / "runs" / "3");
+  EXPECT_EQ(plan("rxrx1/table1").runs[0].folder.filename(), "3");
+}
+
+// Paths are compared as places; a quote in one is no end of a text.
+TEST_F(ReproducePlan, PathsAreSpelledAsOneLikes) {
+  const std::filesystem::path out = std::filesystem::canonical(folder_.path()) / "it's out";
+  options_.out = out / "." / "";
+  options_.methods = {"adabn"};
+  const PlannedRun run = plan("rxrx1/table1").runs[0];
+  EXPECT_EQ(run.folder, out / "runs" / run.recipe_name / "separated/seed-1");
+  begin(run, run.folder, folder_.path() / "");
+  finish(run.folder);
+  options_.out = out;
+  EXPECT_TRUE(plan("rxrx1/table1").runs[0].finished);
+  options_.methods = {"cdcl-finetuned"};
+  const Plan table = plan("cdcl/table2a");
+  EXPECT_EQ(table.runs.back().recipe.model.init_from, table.runs[0].folder.string());
+}
+
+// A run that was killed as it began blocks nothing; nor do runs of a screen that is not given.
+TEST_F(ReproducePlan, WhatIsNoRunYetAndRunsOfOtherScreens) {
+  options_.out = folder_ / "out";
+  options_.methods = {"cdcl"};
+  const PlannedRun run = plan("cdcl/table2a").runs[0];
+  begin(run, run.folder, folder_ / "lincs");
+  finish(run.folder);
+  std::filesystem::create_directories(options_.out / "runs/begun");
+  test::write_text(options_.out / "runs/begun/run.json", "{}");
+  EXPECT_FALSE(plan("cdcl/table2a").runs[0].finished);
+}
+
 TEST_F(ReproducePlan, UnknownRowsAreNamed) {
   options_.methods = {"adbn"};
   try {
@@ -150,6 +258,7 @@ TEST_F(ReproducePlan, TheDryRunSaysWhatItTakesAndThatThereIsNoTime) {
                           HasSubstr("0 of them finished"), HasSubstr("FLOP of training"),
                           HasSubstr("No time is given"), HasSubstr("Nothing was trained")));
   EXPECT_THAT(text, HasSubstr("56 rows are not part of a rehearsal: 4, 14, 24"));
+  EXPECT_THAT(plan_text(plan("cdcl/table5"), options_, {}), HasSubstr(" 8.37 ± 0.38 "));
 }
 
 // What needs a cell type that the screen lacks is named, not skipped.
@@ -191,15 +300,22 @@ TEST(ReproducePlanOfTheWholeScreen, HasTheTrueSizesAndRefusesWhatNeedsUnknownCla
 // DenseNet-161 at 512 x 512 takes some 80 GFLOP forward (40 GMAC; specs of RxRx1, A4), and has 31
 // million parameters; DeiT-S at 224 some 9.2 GFLOP.
 TEST(ReproduceCost, IsThatOfThePapersNetworks) {
-  const Cost dense = cost_of(load_recipe("rxrx1/table1/baseline"), 512, 1139, 51);
+  Dataset screen;
+  screen.num_classes = 1139;
+  screen.experiments.resize(51);
+  const Cost dense = cost_of(load_recipe("rxrx1/table1/baseline"), screen, 512);
   EXPECT_NEAR(static_cast<double>(dense.parameters), 31.0e6, 0.1e6);
   EXPECT_NEAR(dense.flops_per_image, 80e9, 5e9);
   EXPECT_DOUBLE_EQ(dense.flops_per_step, 512 * 3 * dense.flops_per_image);
-  const Cost deit = cost_of(load_recipe("cdcl/table1/supervised"), 512, 1139, 24);
+  // No channel named: all of the screen.
+  EXPECT_EQ(
+      cost_of(load_recipe("rxrx1/table1/baseline", {"data.channels=[]"}), screen, 512).parameters,
+      dense.parameters);
+  const Cost deit = cost_of(load_recipe("cdcl/table1/supervised"), screen, 512);
   EXPECT_NEAR(deit.flops_per_image, 9.2e9, 0.3e9);
   // ResNet-50: 4.1 GMAC at 224 with three channels (He et al. 2016), somewhat more with six.
   const Cost resnet =
-      cost_of(load_recipe("rxrx1/table2/resnet50-baseline", {"data.crop=224"}), 512, 1139, 51);
+      cost_of(load_recipe("rxrx1/table2/resnet50-baseline", {"data.crop=224"}), screen, 512);
   EXPECT_NEAR(resnet.flops_per_image, 8.4e9, 0.4e9);
 }
 

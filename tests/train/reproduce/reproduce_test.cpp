@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <csignal>
 #include <fstream>
 
 #include "tests/train/tiny_screen.h"
 #include "train/commands.h"
 #include "train/json.h"
+#include "train/reproduce/execute.h"
 #include "train/test_curve.h"
 
 namespace mono {
@@ -129,8 +131,61 @@ TEST_F(Reproduce, Figure10RecordsTheTestAccuracyOnce) {
   EXPECT_EQ(points[0].epoch, 2);
   EXPECT_EQ(points[1].epoch, 3);
   EXPECT_TRUE(std::filesystem::exists(options_.out / "report.html"));
+  EXPECT_THAT(table("rxrx1/fig10")["pictures"].array(), ::testing::SizeIs(::testing::Ge(1u)));
+  EXPECT_TRUE(table("rxrx1/fig10")["no_picture"].is_null());
   options_.table = "rxrx1/table1";
   EXPECT_THAT(run(), AllOf(HasSubstr("[1 of 2] is there already"), HasSubstr("[2 of 2] done")));
+}
+
+// What was not asked for cannot be drawn from; that is said, and no failure.
+TEST_F(Reproduce, APictureThatCannotBeIsNoFailure) {
+  options_.table = "rxrx1/fig8";
+  options_.methods = {"1", "12"};
+  options_.sets.push_back("train.epochs=1");
+  EXPECT_THAT(run(), HasSubstr("There is no picture: Shapley values take a run on every subset"));
+  EXPECT_EQ(table("rxrx1/fig8")["rows"].array()[0]["separated"]["n"].integer(), 1);
+}
+
+// Between two runs and between two evaluations; the next call goes on.
+TEST_F(Reproduce, ASignalIsSeenWhereNothingIsTrained) {
+  options_.methods = {"adabn"};
+  options_.seeds = {1};
+  options_.sets.push_back("train.epochs=1");
+  run();
+  options_.table = "rxrx1/table3";
+  const SignalCatcher signals;
+  ::raise(SIGUSR1);
+  EXPECT_THAT(run(static_cast<int>(ErrorKind::interrupted)), HasSubstr("is there already"));
+  EXPECT_FALSE(std::filesystem::exists(options_.out / "rxrx1/table3"));
+  const Plan plan = make_plan(options_);
+  Execution execution;
+  execution.runs.resize(plan.runs.size());
+  try {
+    collect(plan, plan.experiments[0], execution, Device::cpu, signals);
+    ADD_FAILURE();
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::interrupted);
+  }
+}
+
+// The picture is of the point that stands in the table, and no other one sees a test image.
+TEST_F(Reproduce, OfAGridOnlyTheChosenPointIsEvaluated) {
+  options_.table = "cdcl/fig1";
+  options_.methods = {"supervised"};
+  options_.seeds = {1};
+  options_.sets = {"model.patch=4", "model.depth=1",   "model.dim=16",
+                   "model.heads=2", "train.epochs=2",  "optim.warmup_steps=2",
+                   "views.size=16", "batch.anchors=6", "validation.every_epochs=1",
+                   "validation.k=3"};
+  options_.grid = {"optim.lr=0,0.003"};
+  EXPECT_THAT(run(), HasSubstr("validation k-NN"));
+  const std::filesystem::path runs = options_.out / "runs/smoke/cdcl/table1/supervised/separated";
+  const std::string chosen = table("cdcl/fig1")["rows"].array()[0]["chosen"].string();
+  for (const std::string point : {"optim.lr=0", "optim.lr=0.003"}) {
+    ASSERT_TRUE(std::filesystem::exists(runs / point / "seed-1/recipe.toml"));
+    EXPECT_EQ(std::filesystem::exists(runs / point / "seed-1/evaluation"), point == chosen)
+        << point;
+  }
 }
 
 TEST_F(Reproduce, RunsOfAnotherScreenAreRefused) {

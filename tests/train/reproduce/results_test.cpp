@@ -1,7 +1,10 @@
 #include "train/reproduce/results.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include "train/reproduce/results_page.h"
 
 namespace mono {
 namespace {
@@ -41,11 +44,9 @@ Result example() {
 }
 
 TEST(Results, MeanAndSampleStandardDeviation) {
-  EXPECT_DOUBLE_EQ(mean_sd({1, 2, 3}).mean, 2);
-  EXPECT_DOUBLE_EQ(*mean_sd({1, 2, 3}).sd, 1);
-  EXPECT_FALSE(mean_sd({4}).sd);
-  EXPECT_EQ(text_of(PaperFigure{75.1, 0.2}), "75.1 ± 0.2");
-  EXPECT_EQ(text_of(MeanSd{5.289, {}}, false), "5.29");
+  EXPECT_EQ(text_of(report::spread_of({1, 2, 3}), true), "2.0 ± 1.0");
+  EXPECT_EQ(text_of(PaperFigure{75.1, 0.2}, true), "75.1 ± 0.2");
+  EXPECT_EQ(text_of(PaperFigure{5.289, {}}, false), "5.29");
 }
 
 TEST(Results, OfOtherDataNeverSaysOurs) {
@@ -84,6 +85,18 @@ TEST(Results, WhatIsAbsentSaysWhy) {
   EXPECT_DOUBLE_EQ(rows[0]["separated"]["paper"].number(), 75.1);
   EXPECT_TRUE(rows[0]["separated"]["difference"].is_null());
   EXPECT_EQ(json["data"].string(), "smoke recipes, synthetic data");
+}
+
+// The kind of what failed is the exit code.
+TEST(Results, FailedAsTheFirstThatFailed) {
+  Result result = example();
+  EXPECT_FALSE(result.failed());
+  result.no_picture = "the screen has no images";
+  EXPECT_FALSE(result.failed());
+  result.picture_failed = ErrorKind::device;
+  EXPECT_EQ(result.failed(), ErrorKind::device);
+  result.rows[2].cells["batch_accuracy"].failed = ErrorKind::storage;
+  EXPECT_EQ(result.failed(), ErrorKind::storage);
 }
 
 TEST(Results, ChecksHoldInEverySeedOrFail) {
@@ -170,6 +183,46 @@ TEST(Results, RunsFromScratchNeverStandBesideThePaper) {
   EXPECT_THAT(text, HasSubstr("-1.1"));
 }
 
+std::string page_of(const Result& result) {
+  return results_page("rxrx1/table1", {{result, {}}}, "train_rxrx reproduce rxrx1/table1", {});
+}
+
+// The lead, the best of a column (of the batch head the lowest), what is absent, which seeds.
+TEST(ResultsPage, SaysWhatIsBestOfHowManyAndWhatIsAbsent) {
+  Result result = example();
+  result.rows[0].cells["separated"] = {{30, std::nullopt}, "failed: the disk is full", {}};
+  const std::string page = page_of(result);
+  EXPECT_THAT(page, HasSubstr("adabn is best in &quot;separated&quot; with 85.0"));
+  EXPECT_THAT(page, HasSubstr("%, baseline last with 30.0 (n = 2 and 1; smoke recipes, synthetic "
+                              "data)."));
+  EXPECT_THAT(page, HasSubstr("30.0 (1 of 2: failed: the disk is full)"));
+  EXPECT_THAT(page, HasSubstr("smoke recipes, synthetic data; seeds 1, 2"));
+  EXPECT_THAT(page, HasSubstr("strong\">85.0 ± 7.1<"));
+  EXPECT_THAT(page, HasSubstr("strong\">15.0 ± 5.7<"));
+  EXPECT_THAT(page, Not(HasSubstr("strong\">65.0 ± 7.1<")));
+  EXPECT_THAT(page, HasSubstr("Beside the paper"));
+  EXPECT_THAT(page, Not(HasSubstr("difference")));
+}
+
+TEST(ResultsPage, OfCdclSaysWhereRunsStartAndWhichFolds) {
+  Result result;
+  result.experiment = find_experiments("cdcl/table5").front();
+  result.folds = {1, 2};
+  result.seeds = {1};
+  for (const char* name : {"supervised", "cdcl"}) {
+    ResultRow row;
+    row.name = name;
+    for (const Column& column : result.experiment->columns) row.cells[column.key].values = {3, 4};
+    result.rows.push_back(row);
+  }
+  result.rows[0].cells["grit_control_std"].values = {8, 9};
+  const std::string page = page_of(result);
+  EXPECT_THAT(page, HasSubstr("From scratch: every run of the paper starts from ImageNet"));
+  EXPECT_THAT(page, HasSubstr("folds 1, 2; seeds 1"));
+  EXPECT_THAT(page, HasSubstr("8.50 ± 0.71"));
+  EXPECT_THAT(page, Not(HasSubstr("strong\">8.50 ± 0.71")));  // no method is better by it
+}
+
 TEST(Results, AScreenIsCompleteOnlyWithAllOfItsImages) {
   Dataset dataset;
   dataset.experiments.resize(51);
@@ -186,6 +239,68 @@ TEST(Results, AScreenIsCompleteOnlyWithAllOfItsImages) {
   dataset.sites[99].channels_present = 63;
   dataset.sites[99].sirna_id = -1;
   EXPECT_FALSE(is_complete_rxrx1(dataset));
+}
+
+TEST(Results, RxRx1HuvecIsAllOfItsImagesAsTheyWerePublished) {
+  Dataset dataset;
+  for (int e = 1; e <= 24; ++e) dataset.experiments.push_back(fmt::format("HUVEC-{:02}", e));
+  dataset.experiments.push_back("RPE-01");  // more does no harm
+  dataset.num_classes = kRxrxClasses;
+  dataset.image_size = 512;
+  dataset.sites.resize(59'050);
+  for (Site& site : dataset.sites) {
+    site.cell_type = "HUVEC";
+    site.channels_present = 63;
+    site.sirna_id = 0;
+  }
+  EXPECT_TRUE(is_complete_huvec(dataset));
+  EXPECT_EQ(data_scale(dataset, true), DataScale::full);
+  EXPECT_EQ(data_scale(dataset, false), DataScale::partial);
+  Dataset wilds = dataset;  // three channels of 256 x 256
+  wilds.channels_on_disk = 3;
+  wilds.image_size = 256;
+  for (Site& site : wilds.sites) site.channels_present = 7;
+  EXPECT_FALSE(is_complete_huvec(wilds));
+  dataset.sites[7].channels_present = 31;
+  EXPECT_FALSE(is_complete_huvec(dataset));
+}
+
+// Of CPG0004-LINCS what CDCL's selection takes: 569 compounds of 49 mechanisms at 10 uM.
+TEST(Results, Cpg0004IsTheFieldsOfCdclsSelection) {
+  Dataset dataset;
+  dataset.form = TableForm::cpg_metadata;
+  dataset.experiments.resize(136);
+  dataset.channels_on_disk = 5;
+  for (int c = 0; c <= 569; ++c)
+    dataset.compounds.push_back(c == 0 ? kDmso : fmt::format("BRD-{:03}", c));
+  for (int m = 0; m < 49; ++m) dataset.moas.push_back(fmt::format("inhibitor {:02}", m));
+  dataset.moas.push_back(kNoMoa);
+  Site control;
+  control.well_type = WellType::negative_control;
+  control.compound = 0;
+  control.moa = 49;
+  control.channels_present = 31;
+  dataset.sites = {control};
+  for (int field = 0; field < 24'849; ++field) {
+    Site site;
+    site.compound = 1 + field % 569;
+    site.moa = site.compound % 49;
+    site.dose_level = 6;
+    site.channels_present = 31;
+    dataset.sites.push_back(site);
+  }
+  EXPECT_TRUE(is_complete_cpg0004(dataset));
+  for (const int lost : {1, 2, 3}) {
+    dataset.sites[static_cast<size_t>(lost)].channels_present = 27;
+    EXPECT_EQ(is_complete_cpg0004(dataset), lost < 3);  // two are known to lack a channel
+  }
+  dataset.sites[3].channels_present = 31;
+  EXPECT_TRUE(is_complete_cpg0004(dataset));
+  dataset.experiments.pop_back();
+  EXPECT_FALSE(is_complete_cpg0004(dataset));
+  dataset.experiments.emplace_back();
+  for (Site& site : dataset.sites) site.dose_level = std::min(site.dose_level, 5);
+  EXPECT_FALSE(is_complete_cpg0004(dataset));  // another dose
 }
 
 TEST(Results, WhatDataSynthMakesIsSynthetic) {
