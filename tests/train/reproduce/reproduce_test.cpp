@@ -168,7 +168,8 @@ TEST_F(Reproduce, ASignalIsSeenWhereNothingIsTrained) {
   }
 }
 
-// The picture is of the point that stands in the table, and no other one sees a test image.
+// The picture is of the point that stands in the table (steps far too large are not chosen), and no
+// other one sees a test image.
 TEST_F(Reproduce, OfAGridOnlyTheChosenPointIsEvaluated) {
   options_.table = "cdcl/fig1";
   options_.methods = {"supervised"};
@@ -177,11 +178,11 @@ TEST_F(Reproduce, OfAGridOnlyTheChosenPointIsEvaluated) {
                    "model.heads=2", "train.epochs=2",  "optim.warmup_steps=2",
                    "views.size=16", "batch.anchors=6", "validation.every_epochs=1",
                    "validation.k=3"};
-  options_.grid = {"optim.lr=0,0.003"};
+  options_.grid = {"optim.lr=10,0.003"};
   EXPECT_THAT(run(), HasSubstr("validation k-NN"));
   const std::filesystem::path runs = options_.out / "runs/smoke/cdcl/table1/supervised/separated";
   const std::string chosen = table("cdcl/fig1")["rows"].array()[0]["chosen"].string();
-  for (const std::string point : {"optim.lr=0", "optim.lr=0.003"}) {
+  for (const std::string point : {"optim.lr=10", "optim.lr=0.003"}) {
     ASSERT_TRUE(std::filesystem::exists(runs / point / "seed-1/recipe.toml"));
     EXPECT_EQ(std::filesystem::exists(runs / point / "seed-1/evaluation"), point == chosen)
         << point;
