@@ -17,11 +17,11 @@ import torch
 import torchvision
 
 
-def build(name, channels, classes):
+def build(name, channels, classes, size):
     if name.startswith("deit"):
         import timm
 
-        return timm.create_model(name + "_patch16_224", num_classes=classes, in_chans=channels)
+        return timm.create_model(name + "_patch16_224", num_classes=classes, in_chans=channels, img_size=size)
     model = getattr(torchvision.models, name)(weights=None, num_classes=classes)
     if hasattr(model, "features"):
         model.features.conv0 = torch.nn.Conv2d(channels, model.features.conv0.out_channels, 7, 2, 3, bias=False)
@@ -49,7 +49,7 @@ def main():
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
     else:
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", len(os.sched_getaffinity(0)))))
-    model = build(a.model, a.channels, a.classes).to(a.device).train()
+    model = build(a.model, a.channels, a.classes, a.image_size).to(a.device).train()
     x = torch.randn(a.batch, a.channels, a.image_size, a.image_size, device=a.device)
     y = torch.randint(0, a.classes, (a.batch,), device=a.device)
     if a.mode.endswith("_cl"):

@@ -49,7 +49,7 @@ def main():
     p.add_argument("--device", default="cpu", help="of the program: cpu or cuda")
     a = p.parse_args()
 
-    model = build(a.model, a.channels, a.classes).to(memory_format=torch.channels_last).train()
+    model = build(a.model, a.channels, a.classes, a.size).to(memory_format=torch.channels_last).train()
     small, large = (saved_bytes(model, n, a.size, a.channels) for n in (a.batch, 2 * a.batch))
     theirs = (large - small) / a.batch / 2**20
 
