@@ -7,6 +7,7 @@
 
 #include "train/data/csv.h"
 #include "train/data/pair_sampler.h"
+#include "train/data/screen_file.h"
 #include "train/evaluate/image_features.h"
 #include "train/evaluate/npy.h"
 #include "train/hash.h"
@@ -19,7 +20,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kFormatVersion = 1;
+constexpr int kFormatVersion = 2;  // 2: the hashes of the screen's tables
+constexpr size_t kMostTableBytes = size_t{1} << 30;
 constexpr const char* kMetadata = "metadata.csv";
 constexpr const char* kEmbeddings = "embeddings.npy";
 
@@ -70,35 +72,36 @@ std::string metadata_csv(const RunSetup& setup, const std::vector<Row>& rows,
   return csv;
 }
 
-// What features are made from; equal text, equal features.
-std::string origin_text(const Recipe& recipe, const LoadedCheckpoint& checkpoint,
-                        const std::string& data, const std::vector<Part>& parts,
-                        StatisticsMode mode) {
-  Json json = Json::object();
-  json["format_version"] = kFormatVersion;
-  json["step"] = checkpoint.step;
-  json["recipe_hash"] = checkpoint.recipe_hash;
-  // It carries the hash of the weights.
-  json["checkpoint"] =
-      hash_text(hash64(read_file((checkpoint.path / "MANIFEST.json").string(), 1 << 20)));
-  json["recipe"] = recipe.name;
-  json["data"] = data;
-  json["statistics"] = name_of(mode);
-  Json names = Json::array();
-  for (const Part part : parts) names.push_back(name_of(part));
-  json["parts"] = names;
-  return json.text();
+std::string table_hash(const std::string& path) {
+  return hash_text(hash64(read_file(path, kMostTableBytes)));
 }
 
-RunFeatures read_features(const fs::path& folder, const LoadedCheckpoint& checkpoint) {
+std::map<std::string, std::string> hashes_of_tables(const RunSetup& setup) {
+  std::vector<std::string> paths;
+  for (const std::string& table : setup.dataset.tables)
+    paths.push_back((setup.dataset.root / table).string());
+  if (setup.dataset.form == TableForm::described)
+    paths.push_back((setup.dataset.root / kScreenFile).string());
+  if (!setup.recipe.data.labels.empty()) paths.push_back(setup.recipe.data.labels);
+  std::map<std::string, std::string> hashes;
+  for (const std::string& path : paths) hashes[path] = table_hash(path);
+  return hashes;
+}
+
+std::map<std::string, std::string> tables_in(const JsonView& json) {
+  std::map<std::string, std::string> tables;
+  for (const auto& [path, hash] : json["tables"].members()) tables[path] = hash.string();
+  return tables;
+}
+
+RunFeatures read_features(const fs::path& folder, const FeatureOrigin& origin) {
   EmbeddingColumns columns;
   columns.label = "Metadata_Class";
   columns.domain = "Metadata_Domain";
   columns.treatment = "Metadata_PerturbationId";
   RunFeatures features;
   features.set = read_embeddings(folder, columns);
-  features.step = checkpoint.step;
-  features.recipe_hash = checkpoint.recipe_hash;
+  features.origin = origin;
   const fs::path file = folder / kMetadata;
   const CsvTable table = read_csv(file, file.string());
   const auto numbers = [&](const char* column) {
@@ -120,12 +123,24 @@ RunFeatures read_features(const fs::path& folder, const LoadedCheckpoint& checkp
   return features;
 }
 
-std::vector<Part> parts_of(const fs::path& about) {
+std::vector<Part> parts_of(const JsonView& about) {
   std::vector<Part> parts;
-  for (const JsonView& name : read_json_file(about.string())["parts"].array())
+  for (const JsonView& name : about["parts"].array())
     for (const Part part : {Part::train, Part::validation, Part::test})
       if (name.string() == name_of(part)) parts.push_back(part);
   return parts;
+}
+
+std::string about_text(const Recipe& recipe, const FeatureOrigin& origin,
+                       const std::vector<Part>& parts) {
+  Json json = Json::object();
+  json["format_version"] = kFormatVersion;
+  json["recipe"] = recipe.name;
+  origin.enter(json);
+  Json names = Json::array();
+  for (const Part part : parts) names.push_back(name_of(part));
+  json["parts"] = names;
+  return json.text();
 }
 
 // The rows of some parts.
@@ -145,6 +160,25 @@ RunFeatures only(RunFeatures features, const std::vector<Part>& parts) {
 }
 
 }  // namespace
+
+void FeatureOrigin::enter(Json& json) const {
+  json["step"] = step;
+  json["recipe_hash"] = recipe_hash;
+  json["checkpoint"] = checkpoint;
+  json["data"] = data;
+  json["statistics"] = statistics;
+  json["tables"] = Json::object();
+  for (const auto& [path, hash] : tables) json["tables"][path] = hash;
+}
+
+bool FeatureOrigin::is_that_of(const JsonView& json) const {
+  return json["step"].integer() == step && json["recipe_hash"].string() == recipe_hash &&
+         json["checkpoint"].string() == checkpoint && json["data"].string() == data &&
+         json["statistics"].string() == statistics &&
+         std::ranges::all_of(tables_in(json), [](const auto& table) {
+           return !fs::exists(table.first) || table_hash(table.first) == table.second;
+         });
+}
 
 int RunFeatures::count(Part part) const {
   return static_cast<int>(std::ranges::count(set.part, part));
@@ -186,26 +220,34 @@ int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, Stati
   return all.width;
 }
 
-RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
-  const Recipe recipe = read_run_recipe(run);
+FeatureOrigin origin_of(const fs::path& run, const FeatureOptions& options) {
   const LoadedCheckpoint checkpoint = load_run_checkpoint(run);
-  const StatisticsMode mode = statistics_mode(options.statistics, recipe);
-  const std::string data =
+  FeatureOrigin origin;
+  origin.step = checkpoint.step;
+  origin.recipe_hash = checkpoint.recipe_hash;
+  origin.checkpoint =
+      hash_text(hash64(read_file((checkpoint.path / "MANIFEST.json").string(), 1 << 20)));
+  origin.data =
       options.data.empty() ? read_run_info(run).data : fs::absolute(options.data).string();
-  const auto origin_of = [&](const std::vector<Part>& parts) {
-    return origin_text(recipe, checkpoint, data, parts, mode);
-  };
+  origin.statistics = name_of(statistics_mode(options.statistics, read_run_recipe(run)));
+  return origin;
+}
+
+RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
+  FeatureOrigin origin = origin_of(run, options);
   const fs::path folder = run / "evaluation" / "features", about = folder / "features.json";
   std::vector<Part> parts = options.parts;
   bool there = false;
   if (fs::exists(about)) {
-    const std::vector<Part> had = parts_of(about);
-    there = std::ranges::all_of(
-        parts, [&](Part part) { return std::ranges::find(had, part) != had.end(); });
-    if (read_file(about.string(), 1 << 20) != origin_of(had))
-      there = false;
-    else  // what is there already stays there
+    const JsonView json = read_json_file(about.string());
+    if (json["format_version"].integer() == kFormatVersion && origin.is_that_of(json)) {
+      const std::vector<Part> had = parts_of(json);
+      there = std::ranges::all_of(
+          parts, [&](Part part) { return std::ranges::find(had, part) != had.end(); });
+      // What is there already stays there.
       parts.insert(parts.end(), had.begin(), had.end());
+      origin.tables = tables_in(json);
+    }
   }
   std::ranges::sort(parts);
   parts.erase(std::unique(parts.begin(), parts.end()), parts.end());
@@ -213,11 +255,13 @@ RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
     // What says that the files are whole goes first and comes back last.
     std::error_code ignored;
     fs::remove(about, ignored);
-    write_embedding(load_run(run, {}, options.data, options.cache, options.device), parts, mode,
-                    folder);
-    write_file_durably(about.string(), origin_of(parts));
+    const TrainedRun opened = load_run(run, {}, options.data, options.cache, options.device);
+    const Recipe& recipe = opened.setup->recipe;
+    write_embedding(opened, parts, statistics_mode(options.statistics, recipe), folder);
+    origin.tables = hashes_of_tables(*opened.setup);
+    write_file_durably(about.string(), about_text(recipe, origin, parts));
   }
-  return only(read_features(folder, checkpoint), options.parts);
+  return only(read_features(folder, origin), options.parts);
 }
 
 }  // namespace mono

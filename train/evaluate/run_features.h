@@ -2,24 +2,42 @@
 //
 //   RUN/evaluation/features/embeddings.npy   (images, width)
 //   RUN/evaluation/features/metadata.csv     as `embed` writes it; `evaluate --embeddings` reads it
-//   RUN/evaluation/features/features.json    what they were made from: checkpoint, screen, parts
+//   RUN/evaluation/features/features.json    what they were made from (FeatureOrigin), and the
+//   parts
 //
 // Of the columns of metadata.csv, Metadata_Domain is what data.domain_key says, Metadata_Class the
 // run's class and Metadata_Predicted its classifier's answer, both as numbers.
 //
 // Every evaluation and figure of features starts here. What is there is used as it is, without the
-// screen, as long as it is of the same checkpoint (by its hash), screen, statistics and parts.
+// screen, as long as its origin holds.
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include "train/evaluate/embedding_set.h"
 #include "train/evaluate/statistics_mode.h"
 #include "train/evaluate/trained_run.h"
+#include "train/json.h"
 
 namespace mono {
+
+// What features are made from. A file that keeps it is fresh as long as it holds.
+struct FeatureOrigin {
+  int64_t step = 0;
+  std::string recipe_hash;
+  std::string checkpoint;  // hash of its manifest, which carries that of the weights
+  std::string data;        // path of the screen
+  std::string statistics;  // of batch norm
+  std::map<std::string, std::string> tables;  // of the screen, with screen.toml: path -> hash
+
+  void enter(Json& json) const;
+  // Whether `json`, which entered an origin, has this one. The tables are compared with those on
+  // disk, as far as they can be read: features outlive their screen.
+  bool is_that_of(const JsonView& json) const;
+};
 
 struct RunFeatures {
   // Labels are the run's classes, domains what data.domain_key says (the pairs' domains), the
@@ -29,8 +47,7 @@ struct RunFeatures {
   // (rows) the class of an image and the one that the run's classifier names, numbered as the run
   // does; -1: unknown. `answers` is empty where the run has no trained classifier.
   std::vector<int> classes, answers;
-  int64_t step = 0;
-  std::string recipe_hash;
+  FeatureOrigin origin;
 
   int count(Part part) const;  // rows
 };
@@ -41,6 +58,10 @@ struct FeatureOptions {
   std::string statistics;             // of batch norm; empty: as the recipe trains
   Device device = Device::cpu;
 };
+
+// Of the features that features_of() gives for these options, but for the tables, which the screen
+// itself would have to name. Errors: those of load_run_checkpoint().
+FeatureOrigin origin_of(const std::filesystem::path& run, const FeatureOptions& options = {});
 
 // Reads the files above, or opens the run, forwards and writes them. Errors: those of load_run();
 // data for a part without images.

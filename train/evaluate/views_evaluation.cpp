@@ -14,61 +14,31 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kFormatVersion = 3;  // 2: k-BET of 0.5 % of the images, however few a batch
-
-// Where the report has a column: a measure of a row, or a count behind it.
-struct Place {
-  const char *row, *measure, *count;
-};
-const std::map<std::string, Place>& places() {
-  static const std::map<std::string, Place> all = {
-      {"lin_offline", {"none", "linear_probe", ""}},
-      {"knn", {"none", "knn", ""}},
-      {"z_norm_knn", {"z_norm_all", "knn", ""}},
-      {"z_norm_knn_controls", {"z_norm_controls", "knn", ""}},
-      {"z_norm_knn_minibatch92", {"z_norm_minibatch92", "knn", ""}},
-      {"kbet_train", {"none", "kbet_train", ""}},
-      {"kbet", {"none", "kbet_test", ""}},
-      {"kbet_z_norm", {"z_norm_all", "kbet_test", ""}},
-      {"grit_train", {"none", "grit_train", ""}},
-      {"grit", {"none", "grit_test", ""}},
-      {"grit_z_norm", {"z_norm_all", "grit_test", ""}},
-      {"grit_train_control_std", {"none", "grit_train", "control_std"}},
-      {"grit_control_std", {"none", "grit_test", "control_std"}},
-      {"grit_z_norm_control_std", {"z_norm_all", "grit_test", "control_std"}},
-      {"moa_1nn", {"none", "moa", ""}},
-      {"tvn_knn", {"tvn", "knn", ""}},
-      {"combat_knn", {"combat", "knn", ""}},
-      {"whitening_knn", {"whitening", "knn", ""}},
-      {"tvn_kbet", {"tvn", "kbet_test", ""}},
-      {"combat_kbet", {"combat", "kbet_test", ""}}};
-  return all;
-}
+constexpr int kFormatVersion = 4;  // 3 did not say which screen and statistics it was of
 
 // Enters the column from the report, or the reason why it is not there.
-void enter(const EmbeddingReport& report, const std::string& column, const Place& place,
-           ViewsEvaluation& result) {
-  const auto row = std::ranges::find(report.table, place.row, &ReportRow::key);
-  MONO_CHECK(row != report.table.end(), "the report has no row {}", place.row);
+void enter(const EmbeddingReport& report, const ViewsColumn& column, ViewsEvaluation& result) {
+  const auto row = std::ranges::find(report.table, column.row, &ReportRow::key);
+  MONO_CHECK(row != report.table.end(), "the report has no row {}", column.row);
   if (!row->left_out.empty()) {
-    result.absent[column] = row->left_out;
+    result.absent[column.key] = row->left_out;
     return;
   }
-  const auto measure = std::ranges::find(row->measures, place.measure, &Measure::key);
-  MONO_CHECK(measure != row->measures.end(), "the report has no measure {}", place.measure);
+  const auto measure = std::ranges::find(row->measures, column.measure, &Measure::key);
+  MONO_CHECK(measure != row->measures.end(), "the report has no measure {}", column.measure);
   if (!measure->value) {
-    result.absent[column] = measure->left_out;
+    result.absent[column.key] = measure->left_out;
     return;
   }
-  if (!*place.count) {
-    result.figures[column] = *measure->value;
-    result.counts[column] = measure->counts;
+  if (column.count.empty()) {
+    result.figures[column.key] = *measure->value;
+    result.counts[column.key] = measure->counts;
     for (const auto& [name, value] : row->counts.entries)
-      result.counts[column][("correction_" + name).c_str()] = value;
+      result.counts[column.key][("correction_" + name).c_str()] = value;
     return;
   }
   for (const auto& [name, value] : measure->counts.entries)
-    if (name == place.count) result.figures[column] = parse_json(value.line(), name).number();
+    if (name == column.count) result.figures[column.key] = parse_json(value.line(), name).number();
 }
 
 // Share of the labelled test images that were answered right.
@@ -104,28 +74,34 @@ std::string fold_text(const Recipe& recipe) {
 }  // namespace
 
 const std::vector<ViewsColumn>& views_columns() {
+  const auto grit = [](const char* key, const char* title, const char* row, const char* measure,
+                       const char* count = "") {
+    return ViewsColumn{key, title, "table5", row, measure, count, false};
+  };
   static const std::vector<ViewsColumn> columns = {
-      {"lin", "Lin.", "table1"},
-      {"lin_offline", "Lin. (offline)", "table1"},
-      {"knn", "k-NN", "table1"},
-      {"z_norm_knn", "Z-norm k-NN (all)", "table1"},
-      {"z_norm_knn_controls", "Z-norm k-NN (controls)", "table1"},
-      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)", "table1"},
-      {"kbet", "k-BET", "table1"},
-      {"kbet_train", "k-BET train", "table4"},
-      {"kbet_z_norm", "k-BET Z-norm", "table4"},
-      {"grit_train", "grit train", "table5", false},
-      {"grit", "grit", "table5", false},
-      {"grit_z_norm", "grit Z-norm", "table5", false},
-      {"grit_train_control_std", "grit train control std", "table5", false},
-      {"grit_control_std", "grit control std", "table5", false},
-      {"grit_z_norm_control_std", "grit Z-norm control std", "table5", false},
-      {"moa_1nn", "1-NN MoA", "table2a"},
-      {"tvn_knn", "k-NN after TVN", "afterwards"},
-      {"combat_knn", "k-NN after ComBat", "afterwards"},
-      {"whitening_knn", "k-NN after whitening", "afterwards"},
-      {"tvn_kbet", "k-BET after TVN", "afterwards"},
-      {"combat_kbet", "k-BET after ComBat", "afterwards"}};
+      {"lin", "Lin.", "table1", "", ""},
+      {"lin_offline", "Lin. (offline)", "table1", "none", "linear_probe"},
+      {"knn", "k-NN", "table1", "none", "knn"},
+      {"z_norm_knn", "Z-norm k-NN (all)", "table1", "z_norm_all", "knn"},
+      {"z_norm_knn_controls", "Z-norm k-NN (controls)", "table1", "z_norm_controls", "knn"},
+      {"z_norm_knn_minibatch92", "Z-norm k-NN (minibatch92)", "table1", "z_norm_minibatch92",
+       "knn"},
+      {"kbet", "k-BET", "table1", "none", "kbet_test"},
+      {"kbet_train", "k-BET train", "table4", "none", "kbet_train"},
+      {"kbet_z_norm", "k-BET Z-norm", "table4", "z_norm_all", "kbet_test"},
+      grit("grit_train", "grit train", "none", "grit_train"),
+      grit("grit", "grit", "none", "grit_test"),
+      grit("grit_z_norm", "grit Z-norm", "z_norm_all", "grit_test"),
+      grit("grit_train_control_std", "grit train control std", "none", "grit_train", "control_std"),
+      grit("grit_control_std", "grit control std", "none", "grit_test", "control_std"),
+      grit("grit_z_norm_control_std", "grit Z-norm control std", "z_norm_all", "grit_test",
+           "control_std"),
+      {"moa_1nn", "1-NN MoA", "table2a", "none", "moa"},
+      {"tvn_knn", "k-NN after TVN", "afterwards", "tvn", "knn"},
+      {"combat_knn", "k-NN after ComBat", "afterwards", "combat", "knn"},
+      {"whitening_knn", "k-NN after whitening", "afterwards", "whitening", "knn"},
+      {"tvn_kbet", "k-BET after TVN", "afterwards", "tvn", "kbet_test"},
+      {"combat_kbet", "k-BET after ComBat", "afterwards", "combat", "kbet_test"}};
   return columns;
 }
 
@@ -157,7 +133,8 @@ ViewsEvaluation evaluate_views(const RunFeatures& features, const Recipe& recipe
   result.bank_images = features.count(Part::train);
   result.images = features.count(Part::test);
   enter_classifier(features, recipe, result);
-  for (const auto& [column, place] : places()) enter(report, column, place, result);
+  for (const ViewsColumn& column : views_columns())
+    if (!column.row.empty()) enter(report, column, result);
   return result;
 }
 
@@ -178,19 +155,19 @@ fs::path write_views_evaluation(const fs::path& run, const RunFeatures& features
   Json json = Json::object();
   json["format_version"] = kFormatVersion;
   json["recipe"] = recipe.name;
-  json["recipe_hash"] = features.recipe_hash;
+  features.origin.enter(json);
   json["label"] = label_of(recipe);
   json["seed"] = recipe.seed;
   json["fold"] = recipe.data.fold;
-  json["step"] = features.step;
   json["bank_images"] = result.bank_images;
   json["images"] = result.images;
   json["classes"] = set.label.count();
-  for (const ViewsColumn& column : views_columns()) {
-    const auto found = result.figures.find(column.key);
-    json[column.key] = found == result.figures.end() ? Json() : Json(found->second);
-  }
-  json["accuracy"] = json["lin"];
+  const auto figure = [&](const std::string& column) {
+    const auto found = result.figures.find(column);
+    return found == result.figures.end() ? Json() : Json(found->second);
+  };
+  for (const ViewsColumn& column : views_columns()) json[column.key] = figure(column.key);
+  json["accuracy"] = figure("lin");
   json["left_out"] = Json::object();
   for (const auto& [column, reason] : result.absent) json["left_out"][column] = reason;
   json["counts"] = Json::object();
@@ -204,10 +181,10 @@ fs::path write_views_evaluation(const fs::path& run, const RunFeatures& features
 std::string views_evaluation_text(const RunFeatures& features, const Recipe& recipe,
                                   const ViewsEvaluation& result) {
   const std::string label = label_of(recipe);
-  std::string text =
-      fmt::format("{}{}, seed {}, step {}: {} test images, a bank of {}, {} classes{}\n\n",
-                  recipe.name, label.empty() ? "" : " (" + label + ")", recipe.seed, features.step,
-                  result.images, result.bank_images, features.set.label.count(), fold_text(recipe));
+  std::string text = fmt::format(
+      "{}{}, seed {}, step {}: {} test images, a bank of {}, {} classes{}\n\n", recipe.name,
+      label.empty() ? "" : " (" + label + ")", recipe.seed, features.origin.step, result.images,
+      result.bank_images, features.set.label.count(), fold_text(recipe));
   for (const ViewsColumn& column : views_columns()) {
     const auto found = result.figures.find(column.key);
     if (found == result.figures.end()) continue;
@@ -232,28 +209,18 @@ std::string views_evaluation_text(const RunFeatures& features, const Recipe& rec
   return text;
 }
 
-std::map<std::string, double> views_figures(const fs::path& run, const FeatureOptions& options) {
-  const Recipe recipe = read_run_recipe(run);
+JsonView views_figures(const fs::path& run, const FeatureOptions& options) {
   const fs::path file = run / "evaluation" / "views.json";
-  std::map<std::string, double> figures;
   if (fs::exists(file)) {
     const JsonView json = read_json_file(file.string());
     if (json["format_version"].integer() == kFormatVersion &&
-        json["step"].integer() == load_run_checkpoint(run).step &&
-        json["recipe_hash"].string() == recipe_hash(recipe)) {
-      for (const ViewsColumn& column : views_columns())
-        if (const auto value = json.find(column.key))
-          figures[column.key] = column.scale() * value->number();
-      return figures;
-    }
+        origin_of(run, options).is_that_of(json))
+      return json;
   }
+  const Recipe recipe = read_run_recipe(run);
   const RunFeatures features = features_of(run, options);
-  const ViewsEvaluation result = evaluate_views(features, recipe);
-  write_views_evaluation(run, features, recipe, result);
-  for (const ViewsColumn& column : views_columns())
-    if (const auto value = result.figures.find(column.key); value != result.figures.end())
-      figures[column.key] = column.scale() * value->second;
-  return figures;
+  return read_json_file(
+      write_views_evaluation(run, features, recipe, evaluate_views(features, recipe)).string());
 }
 
 }  // namespace mono

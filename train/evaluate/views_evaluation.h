@@ -38,11 +38,12 @@
 namespace mono {
 
 struct ViewsColumn {
-  std::string key;      // "z_norm_knn"
-  std::string title;    // "Z-norm k-NN (all)"
-  std::string table;    // "table1", "table4", "table5", "table2a" or "afterwards"
-  bool percent = true;  // a fraction that is printed in percent; else a plain number
-  double scale() const { return percent ? 100 : 1; }
+  std::string key;           // "z_norm_knn"
+  std::string title;         // "Z-norm k-NN (all)"
+  std::string table;         // "table1", "table4", "table5", "table2a" or "afterwards"
+  std::string row, measure;  // where embedding_report.h has it; empty: the classifier's
+  std::string count = {};    // of the measure, where the column is not its value
+  bool percent = true;       // a fraction that is printed in percent; else a plain number
 };
 
 // All of them, in the order in which they are printed.
@@ -68,11 +69,9 @@ std::filesystem::path write_views_evaluation(const std::filesystem::path& run,
 std::string views_evaluation_text(const RunFeatures& features, const Recipe& recipe,
                                   const ViewsEvaluation& result);
 
-// The figures of a finished run by column, scaled as they are printed (percent, grit plain): those
-// that views.json holds if it is of the checkpoint and recipe that stand for the run, else computed
-// and written.
-std::map<std::string, double> views_figures(const std::filesystem::path& run,
-                                            const FeatureOptions& options = {});
+// The evaluation of a finished run: RUN/evaluation/views.json where it is of the checkpoint,
+// recipe, screen and statistics that features_of() would take, else computed and written first.
+JsonView views_figures(const std::filesystem::path& run, const FeatureOptions& options = {});
 
 // What every result of a run is labelled with: empty, or "from scratch", also where the run that it
 // started from (model.init_from) was.

@@ -15,8 +15,7 @@ JsonView views_evaluation_of(const std::filesystem::path& run, const MeasureOpti
   FeatureOptions features;
   features.statistics = options.statistics;
   features.device = options.device;
-  views_figures(run, features);  // computes and writes what is not there
-  return read_json_file((run / "evaluation" / "views.json").string());
+  return views_figures(run, features);
 }
 
 JsonView groups_evaluation_of(const std::filesystem::path& run, const MeasureOptions& options) {

@@ -115,19 +115,41 @@ TEST_F(ViewsOfPlates, EveryColumnIsThereOrSaysWhy) {
 TEST_F(ViewsOfPlates, AgreesWithTheEvaluationOfItsFeatures) {
   evaluated(run());
   const JsonView json = views_json(run());
-  const EmbeddingReport report =
-      report_on(read_embeddings(run() / "evaluation" / "features"),
-                {.knn = {}, .kbet = {}, .probe = {.seed = 1}, .post_processing = false});
-  const auto value = [&](const char* row, const char* measure) {
+  const EmbeddingReport report = report_on(read_embeddings(run() / "evaluation" / "features"),
+                                           {.knn = {}, .kbet = {}, .probe = {.seed = 1}});
+  const struct {
+    const char *column, *row, *measure;
+  } columns[] = {{"lin_offline", "none", "linear_probe"},
+                 {"knn", "none", "knn"},
+                 {"z_norm_knn", "z_norm_all", "knn"},
+                 {"z_norm_knn_controls", "z_norm_controls", "knn"},
+                 {"z_norm_knn_minibatch92", "z_norm_minibatch92", "knn"},
+                 {"kbet_train", "none", "kbet_train"},
+                 {"kbet", "none", "kbet_test"},
+                 {"kbet_z_norm", "z_norm_all", "kbet_test"},
+                 {"grit_train", "none", "grit_train"},
+                 {"grit", "none", "grit_test"},
+                 {"grit_z_norm", "z_norm_all", "grit_test"},
+                 {"moa_1nn", "none", "moa"},
+                 {"tvn_knn", "tvn", "knn"},
+                 {"combat_knn", "combat", "knn"},
+                 {"whitening_knn", "whitening", "knn"},
+                 {"tvn_kbet", "tvn", "kbet_test"},
+                 {"combat_kbet", "combat", "kbet_test"}};
+  size_t compared = 1;  // lin: of the classifier, not of the features
+  for (const auto& [column, row, name] : columns) {
     const auto of = std::ranges::find(report.table, row, &ReportRow::key);
-    return *std::ranges::find(of->measures, measure, &Measure::key)->value;
-  };
-  EXPECT_EQ(json["knn"].number(), value("none", "knn"));
-  EXPECT_EQ(json["z_norm_knn"].number(), value("z_norm_all", "knn"));
-  EXPECT_EQ(json["kbet_train"].number(), value("none", "kbet_train"));
-  EXPECT_EQ(json["grit_z_norm"].number(), value("z_norm_all", "grit_test"));
-  EXPECT_EQ(json["moa_1nn"].number(), value("none", "moa"));
-  EXPECT_EQ(json["lin_offline"].number(), value("none", "linear_probe"));
+    const auto measure = std::ranges::find(of->measures, name, &Measure::key);
+    EXPECT_EQ(json[column].number(), measure->value) << column;
+    ++compared;
+    for (const auto& [count, value] : measure->counts.entries) {
+      if (count != "control_std") continue;
+      EXPECT_EQ(json[std::string(column) + "_control_std"].number(),
+                parse_json(value.line(), count).number());
+      ++compared;
+    }
+  }
+  EXPECT_EQ(compared, views_columns().size());
 }
 
 TEST_F(ViewsOfPlates, NothingIsForwardedTwice) {
@@ -165,6 +187,31 @@ TEST_F(ViewsOfPlates, NothingIsForwardedTwice) {
   other.data = alike;
   EXPECT_NE(features_of(run(), other).set.features.values, first.set.features.values);
   EXPECT_EQ(features_of(run()).set.features.values, first.set.features.values);
+
+  // So are its figures: those of one screen do not stand for the other's.
+  const double own = views_figures(run())["grit"].number();
+  EXPECT_TRUE(views_figures(run(), other)["grit"].is_null());  // controls that do not vary
+  EXPECT_EQ(views_figures(run())["grit"].number(), own);
+}
+
+// A corrected table is read again, and what was said of the old one is said anew.
+TEST_F(ViewsOfPlates, LabelsAreThoseOfTheTable) {
+  const fs::path table = screen() / "metadata.csv";
+  const std::string before = test::read_text(table);
+  const std::vector<std::string> moas = features_of(run()).set.moa.names;
+  ASSERT_EQ(moas.size(), 4u);
+  const double figure = views_figures(run())["moa_1nn"].number();
+  EXPECT_LT(figure, 1);
+  std::string one_mechanism = before;
+  for (size_t m = 1; m < moas.size(); ++m)
+    for (size_t at = 0; (at = one_mechanism.find(moas[m], at)) != std::string::npos;)
+      one_mechanism.replace(at, moas[m].size(), moas[0]);
+  test::write_text(table, one_mechanism);
+  EXPECT_EQ(views_figures(run())["moa_1nn"].number(), 1);
+  EXPECT_EQ(features_of(run()).set.moa.names.size(), 1u);
+  test::write_text(table, before);
+  EXPECT_EQ(features_of(run()).set.moa.names, moas);
+  EXPECT_EQ(views_figures(run())["moa_1nn"].number(), figure);
 }
 
 // Mechanisms as classes, from the backbone of another run: with no step taken its features, and so
@@ -244,10 +291,9 @@ TEST_F(ViewsOfExperiments, WhatCannotBeComputedIsListed) {
   EXPECT_TRUE(json["kbet"].is_null());
   EXPECT_THAT(json["left_out"]["kbet"].string(), HasSubstr("one batch"));
   EXPECT_TRUE(json.find("knn") && json.find("grit") && json.find("kbet_train"));
-  const auto figures = views_figures(folder / "run");
-  EXPECT_FALSE(figures.contains("kbet"));
-  EXPECT_EQ(figures.at("knn"), 100 * json["knn"].number());
-  EXPECT_EQ(figures.at("grit"), json["grit"].number());
+  const JsonView figures = views_figures(folder / "run");
+  EXPECT_FALSE(figures.find("kbet"));
+  EXPECT_EQ(figures["knn"].number(), json["knn"].number());
 }
 
 // AdaBN in groups, measured as the views are; validated by k-NN on the way.
@@ -265,7 +311,18 @@ TEST_F(ViewsOfExperiments, GroupsOnTheSameParts) {
   const JsonView accuracy =
       read_json_file((folder / "run" / "evaluation" / "separated-experiment.json").string());
   EXPECT_EQ(views["lin"].number(), accuracy["accuracy"].number());
+  EXPECT_EQ(views["accuracy"].number(), accuracy["accuracy"].number());
   EXPECT_TRUE(views.find("z_norm_knn"));
+
+  // Asked for with other statistics, figures are others, and do not stand for the run's own.
+  FeatureOptions running;
+  running.statistics = "running";
+  const JsonView others = views_figures(folder / "run", running);
+  EXPECT_EQ(others["statistics"].string(), "running");
+  EXPECT_NE(others["grit"].number(), views["grit"].number());
+  const JsonView again = views_figures(folder / "run");
+  EXPECT_EQ(again["statistics"].string(), "experiment");
+  EXPECT_EQ(again["grit"].number(), views["grit"].number());
 }
 
 }  // namespace
