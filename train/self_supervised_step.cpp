@@ -22,12 +22,6 @@ bool is_length(const Parameter& parameter) {
   return parameter.name.find("last_layer.weight_g") != std::string::npos;
 }
 
-SelfSupervisedConfig teacher_config(const RunSetup& setup) {
-  SelfSupervisedConfig config = self_supervised_config(setup);
-  config.predictor = false;
-  return config;
-}
-
 ParameterArena& initialised(Model& teacher, const RunSetup& setup) {
   teacher.norms().set_eps(setup.recipe.bn.eps);
   teacher.initialise(DType::f32, setup.recipe.seed, setup.device);
@@ -60,13 +54,19 @@ DomainCentring centring_of(const RunSetup& setup, const PairSampler& sampler) {
                         {.per_domain = ssl.multi_center, .momentum = ssl.centre_momentum});
 }
 
+}  // namespace
+
+SelfSupervisedConfig teacher_config(const RunSetup& setup) {
+  SelfSupervisedConfig config = self_supervised_config(setup);
+  config.predictor = false;
+  return config;
+}
+
 double teacher_temperature(const Recipe::SelfSupervised& ssl, int64_t epoch) {
   const TemperatureSchedule schedule{ssl.teacher_temperature, ssl.teacher_temperature_end,
                                      static_cast<int>(ssl.teacher_temperature_epochs)};
   return schedule.at(static_cast<int>(epoch));
 }
-
-}  // namespace
 
 SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model)
     : ViewsStep(setup, model, kFigures, is_last_layer, is_length),

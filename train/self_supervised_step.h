@@ -21,6 +21,11 @@
 
 namespace mono {
 
+// The student's without the predictor.
+SelfSupervisedConfig teacher_config(const RunSetup& setup);
+// tau_t in an epoch (0, 1, ...).
+double teacher_temperature(const Recipe::SelfSupervised& ssl, int64_t epoch);
+
 class SelfSupervisedStep final : public ViewsStep {
  public:
   // `model`: the student, of make_model(). Both must outlive this. The teacher begins as its copy.

@@ -2,9 +2,14 @@
 
 #include <vector>
 
+#include "kernels/domain_centring/centre_step.h"
 #include "kernels/domain_centring/domain_centring.h"
 
 namespace mono {
+
+double domain_weight(int count, int rows, double share, double most_weight) {
+  return centre_step(&share, 0, count, rows, 0, most_weight);
+}
 
 DomainCentring::DomainCentring(std::span<const int64_t> images_of_domain, int K, DType master,
                                Device device, const CentringOptions& options)

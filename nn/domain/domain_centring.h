@@ -14,8 +14,9 @@
 //
 // The paper says "exponential moving average" and prints the softmax without the temperature; w_d
 // and the order (centre, then temper) are the published code's. With w_d a rare domain, seldom in a
-// batch, moves further each time: its expected step is that of momentum 0.9 per batch, whatever its
-// frequency. Above 10 the step would overshoot, so w_d stops there.
+// batch, moves further each time: where rows are drawn from all training images alike, its expected
+// step is that of momentum 0.9 per batch, whatever its frequency. Partners from other domains show
+// rare domains more often than that. Above 10 the step would overshoot, so w_d stops there.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +32,9 @@ struct CentringOptions {
   double momentum = 0.9;
   double most_weight = 10;  // momentum 0.9: where a step reaches the mean itself
 };
+
+// w_d of a domain with `count` of a batch's `rows` rows and `share` of the training images.
+double domain_weight(int count, int rows, double share, double most_weight);
 
 class DomainCentring {
  public:

@@ -1,5 +1,6 @@
-// AdaBN under the microscope: what a run's batch norms meet on test images, layer by layer, with
-// running statistics ("before") and with those of each image's own experiment ("after").
+// AdaBN under the microscope: what a run's batch norms meet on its images (TrainedRun::sites: those
+// of testing, or of training where no other could be), layer by layer, with running statistics
+// ("before") and with those of each image's own experiment ("after").
 //
 //   y = gamma (x - mean) / sqrt(variance + eps) + beta
 //   before   mean, variance: the averages over training, everywhere

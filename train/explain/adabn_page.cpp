@@ -129,6 +129,11 @@ void add_method(report::Page& page, const TrainedRun& run) {
             "with a run that was trained with it.");
 }
 
+// What the images were to the run.
+const char* part_of(const TrainedRun& run) {
+  return run.on_training_images ? "training" : "test";
+}
+
 std::string distance_sentence(const AdabnExplanation& found) {
   const Part shift = &StatisticsDistance::shift;
   size_t worst = 0;
@@ -142,25 +147,26 @@ std::string distance_sentence(const AdabnExplanation& found) {
   return fmt::format(
       "Seen here: on average over the layers, an experiment's channels lie {} running standard "
       "deviations from where the layer expects them; the most, {}, in batch norm {} ({}). With the "
-      "layers below corrected, {} of that is each layer's own share; after its own correction {} "
-      "is left.",
+      "layers below corrected they lie {} away, each layer's own share; after its own correction, "
+      "{} of the experiment's own standard deviations.",
       number(before), number(mean_of(found.layers[worst], &AdabnLayer::before, shift)), worst + 1,
       found.layers[worst].name, number(own), number(after));
 }
 
-void add_distances(report::Page& page, const AdabnExplanation& found) {
+void add_distances(report::Page& page, const TrainedRun& run, const AdabnExplanation& found) {
   page.section("How far an experiment lies from the running statistics");
   page.code(
       "shift = sqrt( mean over channels of ((mean_e - mean_run) / sigma_run)^2 )\n"
       "scale = sqrt( mean over channels of (log(sigma_e / sigma_run))^2 ),   sigma = sqrt(variance "
       "+ eps)");
-  page.paragraph(
-      "mean_e and sigma_e are those of the layer's input over all pixels of an experiment's test "
+  page.paragraph(fmt::format(
+      "mean_e and sigma_e are those of the layer's input over all pixels of an experiment's {} "
       "images. A shift of 1 means that its channels are off by a whole standard deviation, a scale "
       "of 0.7 by a factor of two. Three distances: \"before\" is what the layer meets with running "
       "statistics in every layer below, and hands on; \"own share\" is what it meets with the "
       "layers below corrected; \"after\" is what remains once it uses the experiment's own "
-      "statistics itself.");
+      "statistics itself (mean_run and sigma_run are then those).",
+      part_of(run)));
   page.paragraph(distance_sentence(found));
   page.figure(distance_chart(found, &StatisticsDistance::shift, "Shift of the means",
                              "shift (running std)"),
@@ -180,18 +186,18 @@ void add_distances(report::Page& page, const AdabnExplanation& found) {
               "The same after correction.");
 }
 
-void add_probes(report::Page& page, const AdabnExplanation& found) {
+void add_probes(report::Page& page, const TrainedRun& run, const AdabnExplanation& found) {
   page.section("Can the experiment still be read?");
   if (found.experiments.size() < 2) {
-    page.note(
-        "These test images are of one experiment: there is nothing for a probe to tell apart. A "
-        "run with data.split = stratified, or one whose test set has several experiments, shows "
-        "it.");
+    page.note(fmt::format(
+        "These {} images are of one experiment: there is nothing for a probe to tell apart. A run "
+        "with data.split = stratified, or one whose test set has several experiments, shows it.",
+        part_of(run)));
     return;
   }
   page.code(
       "feature[c] = mean over pixels of relu(gamma (x - mean) / sigma + beta)     what the next "
-      "layer sees, pooled\n"
+      "layer sees, pooled; where no ReLU follows, without it\n"
       "probe      = softmax regression: feature -> experiment");
   page.paragraph(fmt::format(
       "RxRx1 section 3.2.3 measures a batch effect by a linear probe. Here there is one for every "
@@ -221,12 +227,13 @@ void add_probes(report::Page& page, const AdabnExplanation& found) {
   page.figure(chart,
               "The lower, the less of the experiment is left in the pooled features. Means are "
               "equal after correction by construction; what a probe still finds is in the shape of "
-              "the distributions behind the ReLU, or in which treatments an experiment's images "
+              "the distributions, which a ReLU brings out, or in which treatments an experiment's "
+              "images "
               "happen to show. Somewhat below chance means nothing left: around a common mean, "
               "what is above it in the half that teaches is below it in the half that asks.");
 }
 
-void add_example(report::Page& page, const AdabnExplanation& found) {
+void add_example(report::Page& page, const TrainedRun& run, const AdabnExplanation& found) {
   if (!found.example) return;
   const ChannelExample& example = *found.example;
   page.section("One channel, looked at");
@@ -251,12 +258,13 @@ void add_example(report::Page& page, const AdabnExplanation& found) {
     return box;
   };
   page.figure(plot("Before", example.before),
-              "A dot is a test image. Where experiments hold the same treatments, what separates "
-              "the rows is the experiment.");
+              fmt::format("A dot is a {} image. Where experiments hold the same treatments, what "
+                          "separates the rows is the experiment.",
+                          part_of(run)));
   page.figure(plot("After", example.after), "The same images and the same channel.");
 }
 
-void add_accuracy(report::Page& page, const AdabnExplanation& found) {
+void add_accuracy(report::Page& page, const TrainedRun& run, const AdabnExplanation& found) {
   page.section("What it does for the classes");
   if (found.accuracy_before.images == 0) {
     page.note("The labels of these images are unknown.");
@@ -266,7 +274,7 @@ void add_accuracy(report::Page& page, const AdabnExplanation& found) {
       "Seen here: of {} images with a known label {} are named right with running statistics and "
       "{} with own ones (RxRx1 section 5: each image by itself, all classes compete).",
       found.accuracy_before.images, percent(found.accuracy_before), percent(found.accuracy_after)));
-  BarChart chart{.title = "Test accuracy",
+  BarChart chart{.title = fmt::format("Accuracy on {} images", part_of(run)),
                  .description = "Accuracy by experiment before and after",
                  .value = {.label = "right (%)", .high = 100}};
   chart.categories = found.experiments;
@@ -332,26 +340,31 @@ Json adabn_numbers(const TrainedRun& run, const AdabnExplanation& found) {
 
 Explained show_adabn(const TrainedRun& run, const AdabnExplanation& found,
                      const std::string& command) {
+  const bool several = found.experiments.size() > 1;  // for a probe to tell apart
   int64_t images = 0;
   for (const int64_t count : found.images) images += count;
-  const std::string what = fmt::format(
-      "{} {} images of {} experiment{}", images, run.on_training_images ? "training" : "test",
-      found.experiments.size(), found.experiments.size() == 1 ? "" : "s");
+  const std::string what = fmt::format("{} {} images of {} experiment{}", images, part_of(run),
+                                       found.experiments.size(), several ? "s" : "");
   const AdabnLayer& last = found.layers.back();
 
   report::Page page = page_of("AdaBN under the microscope", run);
-  page.lead(fmt::format(
-      "Running statistics name {} of these {} images right, each experiment's own {}. A linear "
-      "probe on the last layer names the experiment of {} of them before and of {} after "
-      "correction (chance {}).",
-      percent(found.accuracy_before), run.on_training_images ? "training" : "test",
-      percent(found.accuracy_after), percent(last.probe_before), percent(last.probe_after),
-      percent(found.chance)));
+  page.lead(
+      (found.accuracy_before.images == 0
+           ? fmt::format("The classes of these {} images are unknown.", part_of(run))
+           : fmt::format("Running statistics name {} of these {} images right, {} own {}.",
+                         percent(found.accuracy_before), part_of(run),
+                         several ? "each experiment's" : "their experiment's",
+                         percent(found.accuracy_after))) +
+      (several ? fmt::format(" A linear probe on the last layer names the experiment of {} of them "
+                             "before and of {} after correction (chance {}).",
+                             percent(last.probe_before), percent(last.probe_after),
+                             percent(found.chance))
+               : ""));
   add_method(page, run);
-  add_distances(page, found);
-  add_probes(page, found);
-  add_example(page, found);
-  add_accuracy(page, found);
+  add_distances(page, run, found);
+  add_probes(page, run, found);
+  add_example(page, run, found);
+  add_accuracy(page, run, found);
   add_origin(page, run, what + "; of both passes, own statistics are those of these images alone",
              command);
 
@@ -373,10 +386,12 @@ Explained show_adabn(const TrainedRun& run, const AdabnExplanation& found,
                           const std::optional<Share>& after) {
     return fmt::format("  {:<44} {:>8}   {:>8}\n", name, percent(before), percent(after));
   };
-  shown.text +=
-      shares(fmt::format("experiment from the first layer (chance {})", percent(found.chance)),
-             found.layers.front().probe_before, found.layers.front().probe_after);
-  shown.text += shares("experiment from the last layer", last.probe_before, last.probe_after);
+  if (several) {
+    shown.text +=
+        shares(fmt::format("experiment from the first layer (chance {})", percent(found.chance)),
+               found.layers.front().probe_before, found.layers.front().probe_after);
+    shown.text += shares("experiment from the last layer", last.probe_before, last.probe_after);
+  }
   shown.text += shares("accuracy", found.accuracy_before, found.accuracy_after);
   return shown;
 }

@@ -4,28 +4,27 @@
 #include <cmath>
 #include <map>
 #include <numeric>
-#include <set>
+#include <tuple>
 
 #include "nn/domain/domain_centring.h"
-#include "nn/optim/schedule.h"
 #include "train/evaluate/inference.h"
 #include "train/explain/domain_probe.h"
 #include "train/run_weights.h"
-#include "train/views_step.h"
+#include "train/self_supervised_step.h"
 
 namespace mono {
 namespace {
 
-// Domains that occur, renumbered from 0.
+// Domains of training, renumbered from 0.
 struct Domains {
   std::vector<int> ids;     // [number] as in the run
   std::vector<int> of_row;  // [row] number
 };
 
-Domains present(std::span<const int> domain) {
+Domains trained_domains(std::span<const double> shares, std::span<const int> domain) {
   Domains domains;
-  const std::set<int> ids(domain.begin(), domain.end());
-  domains.ids.assign(ids.begin(), ids.end());
+  for (size_t d = 0; d < shares.size(); ++d)
+    if (shares[d] > 0) domains.ids.push_back(static_cast<int>(d));
   for (const int d : domain)
     domains.of_row.push_back(
         static_cast<int>(std::ranges::lower_bound(domains.ids, d) - domains.ids.begin()));
@@ -85,6 +84,7 @@ CentringWay look(const std::string& name, FeatureView outputs, const Domains& do
   }
   double within = 0, domain_entropy = 0;
   for (size_t d = 0; d < D; ++d) {
+    if (rows_of[d] == 0) continue;
     for (double& value : way.usage[d]) value /= rows_of[d];
     const double share = rows_of[d] / outputs.rows;
     within += share * entropy_of(way.usage[d]);
@@ -132,8 +132,8 @@ OutputMeans means_of(FeatureView outputs, const Domains& domains) {
 // The teacher's answers to the crops of training.
 struct Answers {
   Features outputs, features;
-  std::vector<int> domain, site;               // [row]
-  std::vector<std::vector<int64_t>> of_batch;  // [batch][domain of the run] rows
+  std::vector<int> domain, site;           // [row]
+  std::vector<std::vector<int>> of_batch;  // [batch][domain of the run] rows
 };
 
 void append(Features& to, const Tensor& rows) {
@@ -163,7 +163,7 @@ Answers ask_teacher(const RunSetup& setup, const SelfSupervised& teacher,
     const Variable features = teacher.features(Variable(batch.global), context);
     append(answers.features, features.value());
     append(answers.outputs, teacher.project(features, context).value());
-    std::vector<int64_t> count(static_cast<size_t>(sampler.domains()));
+    std::vector<int> count(static_cast<size_t>(sampler.domains()));
     for (const int d : batch.domains) {
       answers.domain.push_back(d);
       ++count[static_cast<size_t>(d)];
@@ -193,25 +193,20 @@ std::vector<uint8_t> bank_of(const Dataset& dataset, std::span<const int> sites,
   return in_bank;
 }
 
-void add_weights(const Answers& answers, const PairSampler& sampler,
-                 const std::vector<double>& shares, CentringExplanation& result) {
-  const CentringOptions options;
-  const std::vector<int> ids = present(answers.domain).ids;
-  for (const auto& counts : answers.of_batch) {
-    const double rows =
-        static_cast<double>(std::accumulate(counts.begin(), counts.end(), int64_t{}));
-    for (size_t d = 0; d < ids.size(); ++d) {
-      const size_t id = static_cast<size_t>(ids[d]);
-      if (counts[id] == 0) continue;
-      const double weight = static_cast<double>(counts[id]) / rows / shares[id];
-      result.clamped += weight > options.most_weight;
-      result.domains[d].weights.push_back(std::min(weight, options.most_weight));
-      result.domains[d].mean_weight +=
-          result.domains[d].weights.back() / static_cast<double>(answers.of_batch.size());
+void add_weights(const Answers& answers, const PairSampler& sampler, CentringExplanation& result) {
+  const double most = CentringOptions().most_weight;
+  for (CentredDomain& domain : result.domains) {
+    domain.name = sampler.keys().domain_names[static_cast<size_t>(domain.id)];
+    for (const auto& counts : answers.of_batch) {
+      const int count = counts[static_cast<size_t>(domain.id)];
+      if (count == 0) continue;
+      const int rows = std::accumulate(counts.begin(), counts.end(), 0);
+      const double weight = domain_weight(count, rows, domain.share, most);
+      result.clamped += weight == most;
+      domain.weights.push_back(weight);
+      domain.mean_weight += weight / static_cast<double>(answers.of_batch.size());
     }
   }
-  for (size_t d = 0; d < ids.size(); ++d)
-    result.domains[d].name = sampler.keys().domain_names[static_cast<size_t>(ids[d])];
 }
 
 }  // namespace
@@ -224,7 +219,7 @@ CentringExplanation centring_of_outputs(FeatureView outputs, FeatureView feature
                  static_cast<int>(domain.size()) == outputs.rows,
              "centring: {} rows of {}, {} domains, centres of {}", outputs.rows, outputs.width,
              domain.size(), centres.width);
-  const Domains domains = present(domain);
+  const Domains domains = trained_domains(shares, domain);
   const size_t K = static_cast<size_t>(outputs.width), D = domains.ids.size();
   CentringExplanation result;
   result.per_domain = centres.rows > 1;
@@ -252,9 +247,11 @@ CentringExplanation centring_of_outputs(FeatureView outputs, FeatureView feature
   const double unit = means.spread > 0 ? means.spread : 1;
   for (size_t d = 0; d < D; ++d) {
     CentredDomain& found = result.domains.emplace_back();
+    found.id = domains.ids[d];
     found.share = shares[static_cast<size_t>(domains.ids[d])];
     found.rows = means.rows[d];
     found.centre_distance = distance(own[d], common) / unit;
+    if (found.rows == 0) continue;
     found.output_distance = distance(means.mean[d], common) / unit;
     found.left_distance = distance(means.mean[d], own[d]) / unit;
   }
@@ -289,9 +286,7 @@ CentringExplanation explain_centring(const TrainedRun& run, const std::string& r
          "say what this one's features know of the batch",
          recipe.name);
   const LoadedCheckpoint checkpoint = load_run_checkpoint(run_folder);
-  SelfSupervisedConfig config = self_supervised_config(setup);
-  config.predictor = false;
-  SelfSupervised teacher(config);
+  SelfSupervised teacher(teacher_config(setup));
   teacher.norms().set_eps(recipe.bn.eps);
   teacher.initialise(DType::f32, recipe.seed, setup.device);
   load_teacher(teacher, checkpoint.model);
@@ -321,17 +316,15 @@ CentringExplanation explain_centring(const TrainedRun& run, const std::string& r
       (wanted + 2 * recipe.batch.anchors - 1) / (2 * recipe.batch.anchors), int64_t{1}, epoch);
   const Answers answers = ask_teacher(setup, teacher, sampler, batches);
 
-  const TemperatureSchedule temperature{recipe.ssl.teacher_temperature,
-                                        recipe.ssl.teacher_temperature_end,
-                                        static_cast<int>(recipe.ssl.teacher_temperature_epochs)};
   const int64_t last = std::max<int64_t>(0, run.step - 1) / epoch;
   CentringExplanation result =
       centring_of_outputs(answers.outputs, answers.features, answers.domain, centres, shares,
-                          temperature.at(static_cast<int>(last)),
+                          teacher_temperature(recipe.ssl, last),
                           bank_of(setup.dataset, answers.site, recipe.seed), recipe.seed);
   result.momentum = recipe.ssl.centre_momentum;
   result.batches = batches;
-  add_weights(answers, sampler, shares, result);
+  result.cross_batch = recipe.ssl.cross_batch;
+  add_weights(answers, sampler, result);
   return result;
 }
 

@@ -11,7 +11,9 @@
 //                 entropy: H(mean P) - sum_d p_d H(mean P of d); 0: no prototype belongs to a
 //                 domain. Positive even by chance, about (K - 1)(D - 1) / (2 n) nats for n images;
 //                 compare the ways, not one of them with 0.
-//   weights       w_d = (share of d in a batch) / (share of d in training), at most 10
+//   weights       w_d = (share of d in a batch) / (share of d in training), at most 10. Its mean is
+//                 1 where images are drawn alike; partners from other domains raise it for rare
+//                 ones
 // The rows are the global crops of training: the first batches of the run's first epoch.
 // Source: CDCL (Haslum et al. 2023) section 3.3; nn/domain/domain_centring.h.
 #pragma once
@@ -29,14 +31,15 @@
 namespace mono {
 
 struct CentredDomain {
+  int id = 0;  // in the run
   std::string name;
   double share = 0;             // of the training images
-  int64_t rows = 0;             // that were looked at
+  int64_t rows = 0;             // that were looked at; 0: there is no mean output
   double centre_distance = 0;   // of C_d from the mean centre; 0 with one centre for all
   double output_distance = 0;   // of the mean of its outputs from the mean centre
   double left_distance = 0;     // of the same from C_d: what centring leaves
   std::vector<double> weights;  // w_d in each batch that has the domain
-  double mean_weight = 0;       // over all batches, 0 where it was absent; expected: 1
+  double mean_weight = 0;       // over all batches, 0 where it was absent
 };
 
 struct CentringWay {  // behind one way to centre
@@ -48,9 +51,10 @@ struct CentringWay {  // behind one way to centre
 };
 
 struct CentringExplanation {
-  bool per_domain = false;  // the run's centres
-  int outputs = 0;          // K
-  double temperature = 0;   // the teacher's, at the checkpoint
+  bool per_domain = false;   // the run's centres
+  bool cross_batch = false;  // pairs are of two domains
+  int outputs = 0;           // K
+  double temperature = 0;    // the teacher's, at the checkpoint
   double momentum = 0;
   int64_t batches = 0, rows = 0, clamped = 0;  // clamped: weights that were stopped at most_weight
   double output_spread = 0;                    // the unit
@@ -66,7 +70,8 @@ CentringExplanation explain_centring(const TrainedRun& run, const std::string& r
                                      int per_domain, int in_all);
 
 // The same from what the teacher gave: outputs (rows, K) and features, in the order of `domain`;
-// centres (domains or 1, K); `in_bank` [row] for probes. Fills all but what concerns batches.
+// centres (domains or 1, K); shares [domain] of the training images, 0: not trained on; `in_bank`
+// [row] for probes. Fills all but names and what concerns batches.
 CentringExplanation centring_of_outputs(FeatureView outputs, FeatureView features,
                                         std::span<const int> domain, FeatureView centres,
                                         std::span<const double> shares, double temperature,

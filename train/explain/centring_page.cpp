@@ -18,10 +18,11 @@ using report::Table;
 constexpr size_t kMostDomains = 24;     // in a figure; tables have all
 constexpr size_t kMostPrototypes = 40;  // in the map of usage
 
-// Domains by falling distance of their outputs from the mean centre.
+// Domains that were looked at, by falling distance of their outputs from the mean centre.
 std::vector<size_t> by_distance(const CentringExplanation& found) {
-  std::vector<size_t> order(found.domains.size());
-  std::iota(order.begin(), order.end(), size_t{0});
+  std::vector<size_t> order;
+  for (size_t d = 0; d < found.domains.size(); ++d)
+    if (found.domains[d].rows > 0) order.push_back(d);
   std::ranges::stable_sort(order, [&](size_t a, size_t b) {
     return found.domains[a].output_distance > found.domains[b].output_distance;
   });
@@ -29,10 +30,16 @@ std::vector<size_t> by_distance(const CentringExplanation& found) {
   return order;
 }
 
+// Over the domains that were looked at.
 double mean_of(const CentringExplanation& found, double CentredDomain::*value) {
   double sum = 0;
-  for (const CentredDomain& domain : found.domains) sum += domain.*value;
-  return sum / static_cast<double>(found.domains.size());
+  int64_t domains = 0;
+  for (const CentredDomain& domain : found.domains) {
+    if (domain.rows == 0) continue;
+    sum += domain.*value;
+    ++domains;
+  }
+  return sum / static_cast<double>(domains);
 }
 
 void add_method(report::Page& page, const CentringExplanation& found) {
@@ -85,11 +92,15 @@ void add_distances(report::Page& page, const CentringExplanation& found) {
     left.values.push_back(domain.left_distance);
   }
   chart.series = found.per_domain ? std::vector{output, centre, left} : std::vector{output};
-  page.figure(
-      chart, found.domains.size() > kMostDomains
-                 ? fmt::format("The {} farthest of {} domains.", kMostDomains, found.domains.size())
-                 : "A domain whose mean output lies far out is one that the teacher recognises; "
-                   "its centre follows it, as a moving average does, some steps behind.");
+  std::string caption =
+      "A domain whose mean output lies far out is one that the teacher recognises";
+  caption += found.per_domain
+                 ? "; its centre follows it, as a moving average does, some steps behind."
+                 : ".";
+  if (chart.categories.size() < found.domains.size())
+    caption += fmt::format(" The {} farthest of {} domains.", chart.categories.size(),
+                           found.domains.size());
+  page.figure(chart, caption);
   Table table{.caption = "All domains",
               .columns = {{"Domain"},
                           {"Share of training", true},
@@ -98,10 +109,12 @@ void add_distances(report::Page& page, const CentringExplanation& found) {
                           {"Mean output", true},
                           {"Left", true},
                           {"Mean weight", true}}};
-  for (const CentredDomain& domain : found.domains)
+  for (const CentredDomain& domain : found.domains) {
+    const auto seen = [&](double value) { return domain.rows > 0 ? number(value) : "-"; };
     table.rows.push_back({domain.name, percent(domain.share), fmt::to_string(domain.rows),
-                          number(domain.centre_distance), number(domain.output_distance),
-                          number(domain.left_distance), number(domain.mean_weight)});
+                          number(domain.centre_distance), seen(domain.output_distance),
+                          seen(domain.left_distance), number(domain.mean_weight)});
+  }
   page.folded_table(table);
 }
 
@@ -131,20 +144,27 @@ void add_probes(report::Page& page, const CentringExplanation& found) {
   chart.series = {bars};
   page.figure(
       chart,
-      "What a probe still finds behind own centres is in the spread and the shape of a domain's "
-      "outputs, not in their mean. Somewhat below chance means nothing left: around a common mean, "
-      "what is above it in the half that teaches is below it in the half that asks.");
+      std::string(found.per_domain
+                      ? "What a probe still finds behind own centres is how far a domain's mean "
+                        "has moved from its centre (above), and the spread and the shape of its "
+                        "outputs."
+                      : "What a probe still finds behind own means is in the spread and the shape "
+                        "of a domain's outputs, not in their mean.") +
+          " Somewhat below chance means nothing left: around a common mean, what is above it in "
+          "the half that teaches is below it in the half that asks.");
 }
 
 // Prototypes by how differently the domains use them without centring by domain.
-std::vector<size_t> telling_prototypes(const CentringWay& way) {
-  const size_t K = way.usage.front().size(), D = way.usage.size();
+std::vector<size_t> telling_prototypes(const CentringExplanation& found, const CentringWay& way) {
+  const size_t K = way.usage.front().size();
+  std::vector<const std::vector<double>*> of_domain;
+  for (size_t d = 0; d < way.usage.size(); ++d)
+    if (found.domains[d].rows > 0) of_domain.push_back(&way.usage[d]);
   std::vector<double> variance(K);
   for (size_t k = 0; k < K; ++k) {
     double mean = 0;
-    for (size_t d = 0; d < D; ++d) mean += way.usage[d][k] / static_cast<double>(D);
-    for (size_t d = 0; d < D; ++d)
-      variance[k] += (way.usage[d][k] - mean) * (way.usage[d][k] - mean);
+    for (const auto* usage : of_domain) mean += (*usage)[k] / static_cast<double>(of_domain.size());
+    for (const auto* usage : of_domain) variance[k] += ((*usage)[k] - mean) * ((*usage)[k] - mean);
   }
   std::vector<size_t> order(K);
   std::iota(order.begin(), order.end(), size_t{0});
@@ -199,7 +219,7 @@ void add_softmax(report::Page& page, const CentringExplanation& found) {
   page.figure(chart,
               "All in percent of the most there can be. Information is positive even by chance "
               "when images are few: compare the bars, not one of them with 0.");
-  const std::vector<size_t> prototypes = telling_prototypes(common);
+  const std::vector<size_t> prototypes = telling_prototypes(found, common);
   double high = 0;
   for (const CentringWay* way : {&common, &own})
     for (const auto& of_domain : way->usage)
@@ -226,8 +246,13 @@ void add_weights(report::Page& page, const CentringExplanation& found) {
   page.paragraph(fmt::format(
       "A rare domain is seldom in a batch and must then move further, w_d times the step. Over the "
       "{} batches looked at, the mean weight of a domain (0 where it was absent) lies between {} "
-      "and {}; by design its expectation is 1, whatever the domain's frequency. {}",
+      "and {}. {} {}",
       found.batches, number(least), number(most),
+      found.cross_batch
+          ? "Pairs across domains show a rare one more often than the training images have it: "
+            "its expected weight is above 1, a frequent one's below."
+          : "Its expectation is 1, whatever the domain's frequency, but for weights that are "
+            "stopped.",
       found.clamped > 0
           ? fmt::format("{} weights were stopped at 10, where a step would overshoot.",
                         found.clamped)
@@ -235,7 +260,7 @@ void add_weights(report::Page& page, const CentringExplanation& found) {
   BoxPlot box{.title = "Frequency weights w_d",
               .description = "Weights of the centres' steps by domain",
               .value = {.label = "w_d in the batches that have the domain", .low = 0}};
-  box.marks.push_back({1, "expected"});
+  box.marks.push_back({1, "as in training"});
   std::vector<size_t> order(found.domains.size());
   std::iota(order.begin(), order.end(), size_t{0});
   std::ranges::stable_sort(order, {}, [&](size_t d) { return found.domains[d].share; });
@@ -266,8 +291,8 @@ Json centring_numbers(const TrainedRun& run, const CentringExplanation& found) {
     entry["share"] = domain.share;
     entry["crops"] = domain.rows;
     entry["centre_distance"] = domain.centre_distance;
-    entry["output_distance"] = domain.output_distance;
-    entry["left_distance"] = domain.left_distance;
+    entry["output_distance"] = domain.rows > 0 ? Json(domain.output_distance) : Json();
+    entry["left_distance"] = domain.rows > 0 ? Json(domain.left_distance) : Json();
     entry["mean_weight"] = domain.mean_weight;
     json["domains"].push_back(std::move(entry));
   }

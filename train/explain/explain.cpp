@@ -8,6 +8,7 @@
 #include "train/device.h"
 #include "train/explain/explained.h"
 #include "train/run_directory.h"
+#include "train/shell_quote.h"
 
 namespace mono {
 namespace {
@@ -34,11 +35,16 @@ void check_options(const ExplainOptions& options) {
 }
 
 std::string command_of(const ExplainOptions& options) {
-  std::string command =
-      fmt::format("train_rxrx explain {} --run {}", options.what, options.run.string());
-  if (!options.data.empty()) command += " --data " + options.data.string();
-  if (!options.cache.empty()) command += " --cache " + options.cache.string();
-  return command + fmt::format(" --images {}", options.images);
+  std::string command = "train_rxrx explain " + options.what;
+  const auto add = [&](const char* flag, const std::string& value) {
+    if (!value.empty()) command += fmt::format(" {} {}", flag, shell_quoted(value));
+  };
+  add("--run", options.run.string());
+  add("--data", options.data.string());
+  add("--cache", options.cache.string());
+  add("--images", fmt::to_string(options.images));
+  add("--out", options.out.string());
+  return command;
 }
 
 Explained explanation_of(const ExplainOptions& options, const TrainedRun& run) {

@@ -14,8 +14,17 @@ report::Page page_of(const std::string& title, const TrainedRun& run) {
   report::Page page(title);
   page.badge(recipe.name);
   if (recipe.name.starts_with("smoke/")) page.badge("smoke scale", report::Badge::caution);
-  if (!is_complete_rxrx1(run.setup->dataset))
-    page.badge("synthetic or partial data", report::Badge::caution);
+  const bool cdcl = recipe.name.find("cdcl/") != std::string::npos;
+  switch (data_scale(run.setup->dataset, cdcl)) {
+    case DataScale::full:
+      break;
+    case DataScale::partial:
+      page.badge("other data than the papers'", report::Badge::caution);
+      break;
+    case DataScale::synthetic:
+      page.badge("synthetic data", report::Badge::caution);
+      break;
+  }
   page.badge("one run, one seed", report::Badge::caution);
   return page;
 }

@@ -189,8 +189,8 @@ GradientReversalExplanation explain_gradient_reversal(const TrainedRun& run, int
   result.reversed = recipe.batch_head.mode == BatchHeadMode::reversed;
   result.weight = recipe.batch_head.weight;
   const double steps = static_cast<double>(steps_per_epoch(setup) * recipe.train.epochs);
-  result.lambda =
-      batch_head_at(recipe, std::min(1.0, static_cast<double>(run.step) / steps)).lambda;
+  const double last = static_cast<double>(std::max<int64_t>(0, run.step - 1));
+  result.lambda = batch_head_at(recipe, std::min(1.0, last / steps)).lambda;
   add_gradients(run, result);
 
   // The head has learnt the experiments of the training images, and no others.
@@ -201,6 +201,7 @@ GradientReversalExplanation explain_gradient_reversal(const TrainedRun& run, int
   }
   result.readable.push_back(
       read_experiment(run, setup.split.train, "training images", true, per_experiment, in_all));
+  result.readable.back().of_training = true;
   if (!setup.split.test.empty())
     result.readable.push_back(read_experiment(run, setup.split.test, "unseen experiments", false,
                                               per_experiment, in_all));

@@ -9,7 +9,7 @@
 //
 // Gradients are those of training: the run's first groups of an epoch, augmented, with batch
 // statistics, at the weights of its checkpoint; mean over the groups. w: batch_head.weight; lambda:
-// of the last step.
+// of the step that made these weights.
 // Source: RxRx1 section 4.3; Ganin and Lempitsky 2015, equations 4 to 6.
 #pragma once
 
@@ -35,7 +35,8 @@ struct GradientLayer {
 
 // How much of the experiment can be read from one set of images.
 struct ReadableExperiment {
-  std::string part;  // "test images", "training images", "unseen experiments"
+  std::string part;          // "test images", "training images", "unseen experiments"
+  bool of_training = false;  // the head was trained on them, the probe on half of them
   int experiments = 0;
   int64_t bank = 0, queries = 0;
   double chance = 1;

@@ -60,7 +60,7 @@ void add_method(report::Page& page, const GradientReversalExplanation& found) {
       "of that loss.");
   page.paragraph(
       found.reversed
-          ? fmt::format("In this run lambda is {} and w is {} at the step of these weights.",
+          ? fmt::format("In this run lambda was {} and w {} in the step that made these weights.",
                         number(found.lambda), number(found.weight))
           : fmt::format("In this run the head is detached: it is a probe and moves nothing below "
                         "itself. What follows is what reversal would do with lambda {} and w {}.",
@@ -133,15 +133,18 @@ std::string verdict(const ReadableExperiment& readable) {
         "one in {} of the cases (chance {}).",
         readable.part, readable.experiments, percent(probe), percent(readable.chance));
   const double head = readable.head->value();
+  const bool head_finds = head > readable.chance + 0.1, probe_finds = probe > readable.chance + 0.1;
   return fmt::format(
-      "Of {} the run's own batch head names the experiment in {} of the cases, a fresh linear "
+      "Of {} the run's own batch head{} names the experiment in {} of the cases, a fresh linear "
       "probe on the same embedding in {} (chance {}). {}",
-      readable.part, percent(head), percent(probe), percent(readable.chance),
-      probe > head + 0.1
-          ? "The experiment is hidden from the run's own head only: it is still there for anybody "
-            "who learns to look anew."
-      : probe > readable.chance + 0.1 ? "Both find it."
-                                      : "Neither finds much.");
+      readable.part, readable.of_training ? ", which was trained on all of them," : "",
+      percent(head), percent(probe), percent(readable.chance),
+      head_finds && probe_finds ? "Both find it."
+      : head_finds              ? "Only the run's own head finds it: the probe had fewer images to "
+                                  "learn from."
+      : probe_finds ? "The experiment is hidden from the run's own head only: it is still there "
+                      "for anybody who learns to look anew."
+                    : "Neither finds much.");
 }
 
 void add_readable(report::Page& page, const GradientReversalExplanation& found) {

@@ -80,6 +80,7 @@ size_t LayerRecorder::layer_of(const NormLayer& layer) {
 }
 
 void LayerRecorder::see(const NormInput& input) {
+  if (input.layer.name.starts_with("batch_head.")) return;
   const Tensor& x = input.x;
   const int images = x.shape()[0], C = x.shape().back();
   const int64_t pixels = x.shape().rank() == 4 ? int64_t{x.shape()[1]} * x.shape()[2] : 1;
@@ -108,7 +109,8 @@ void LayerRecorder::see(const NormInput& input) {
           const size_t at = static_cast<size_t>(c);
           const double value = wide(image[p * x.ld() + c]);
           m2[c] += (value - mean[c]) * (value - mean[c]);
-          pooled[at] += std::max(0.0, affine.scale[at] * value + affine.shift[at]);
+          const double y = affine.scale[at] * value + affine.shift[at];
+          pooled[at] += input.relu ? std::max(0.0, y) : y;
         }
       for (int c = 0; c < C; ++c)
         seen.pooled[static_cast<size_t>(n * C + c)] =

@@ -1,11 +1,13 @@
-// LayerRecorder: what an explanation keeps of every batch norm of a forward pass.
+// LayerRecorder: what an explanation keeps of every batch norm of a forward pass, but for the batch
+// head's, which no class is read behind.
 //
 //   statistics   of the layer's INPUT, for each experiment: mean and biased variance of every
 //                channel over all pixels of its images (merged by Chan's rule, in double, image
 //                after image)
 //   features     of the layer's OUTPUT, for each image: the mean over its pixels of
-//                relu(gamma (x - mean) / sqrt(variance + eps) + beta), that is what the next layer
-//                sees, pooled. A residual is not added: it would bring in other layers' features.
+//                relu(gamma (x - mean) / sqrt(variance + eps) + beta), without the ReLU where none
+//                follows: what the next layer sees, pooled. A residual is not added: it would bring
+//                in other layers' features.
 //
 // Memory: images x (channels of all norms) x 4 bytes: 1.5 GB for 3,600 images of DenseNet-161.
 // Work: every norm's input is read twice on the host, 140 million values an image of DenseNet-161

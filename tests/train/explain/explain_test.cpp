@@ -107,6 +107,13 @@ class Explain : public ::testing::Test {
 };
 TempDir* Explain::screen_ = nullptr;
 
+// A page as its reader sees it, as far as apostrophes go.
+std::string read_page(const fs::path& file) {
+  std::string html = test::read_text(file);
+  for (size_t at = 0; (at = html.find("&#39;", at)) != std::string::npos;) html.replace(at, 5, "'");
+  return html;
+}
+
 // Every element that opens closes, in order; no number is "nan".
 void expect_well_formed(const std::string& html) {
   static const std::set<std::string> kVoid = {"meta", "link", "br", "hr", "img", "col", "wbr"};
@@ -254,6 +261,42 @@ TEST_F(Explain, RecorderKeepsMomentsAndPooledOutputs) {
   }
 }
 
+// Where features are pooled before their ReLU, that norm's outputs are looked at without one; and a
+// batch head's own norm is no layer of what classes are read from.
+TEST_F(Explain, RecorderLooksAtWhatTheNextLayerSees) {
+  const TrainedRun run = make_run({"model.pool_after_relu=false", "batch_head.hidden=5"});
+  const ImageChoice choice = choose_images(run.setup->dataset, run.sites, 3, kAll, 1);
+  LayerRecorder recorder(choice);
+  Everything all;
+  const auto look = [&](NormObserver& observer, bool record) {
+    forward_images(
+        *run.setup, *run.model, choice.sites, StatisticsMode::running, "test",
+        [&](std::span<const int> sites, const ModelOutput&) {
+          if (record) recorder.end_of_batch(sites);
+        },
+        &observer);
+  };
+  look(recorder, true);
+  look(all, false);
+  EXPECT_EQ(all.entries.back().name, "batch_head.norm");
+  EXPECT_EQ(recorder.layers().back().name, "neck.norm2");
+  const LayerRecord& last =
+      *std::ranges::find(recorder.layers(), "backbone.features.norm5", &LayerRecord::name);
+  const LayerRecord& neck = *std::ranges::find(recorder.layers(), "neck.norm2", &LayerRecord::name);
+  const Everything::Entry& entry = all.of(last.name);  // one batch: rows in order; gamma 1, beta 0
+  for (int r = 0; r < last.pooled.rows; ++r)
+    for (int c = 0; c < last.pooled.width; ++c) {
+      const double mean = moments(entry.x.images(r, r + 1), c).first;
+      const double expected =
+          (mean - static_cast<double>(entry.mean.data<float>()[c])) /
+          std::sqrt(static_cast<double>(entry.variance.data<float>()[c]) + last.eps);
+      EXPECT_NEAR(last.pooled.row(r)[static_cast<size_t>(c)], expected,
+                  1e-4 * (1 + std::abs(expected)));
+    }
+  EXPECT_LT(*std::ranges::min_element(last.pooled.values), 0);
+  EXPECT_GE(*std::ranges::min_element(neck.pooled.values), 0);
+}
+
 TEST(ExplainDistance, IsInUnitsOfTheOthersSpread) {
   const ChannelMoments running{{1, 0}, {4, 1}, 10}, experiment{{3, 0.5}, {16, 1}, 10};
   const StatisticsDistance distance = distance_of(experiment, running, 0);
@@ -380,16 +423,34 @@ TEST_F(Explain, AdabnWithOneTestExperimentSaysSo) {
   test::write_tiny_run(folder_ / "run", screen_->path(), {});
   const std::string text = run(options_for("adabn", folder_ / "run"));
   EXPECT_THAT(text, HasSubstr("16 test images of 1 experiment"));
-  const std::string html = test::read_text(folder_ / "run" / "explain" / "adabn.html");
+  EXPECT_THAT(text, Not(HasSubstr("chance")));
+  const std::string html = read_page(folder_ / "run" / "explain" / "adabn.html");
   EXPECT_THAT(html, HasSubstr("These test images are of one experiment"));
+  EXPECT_THAT(html, AllOf(HasSubstr("their experiment's own"), Not(HasSubstr("linear probe on"))));
   expect_well_formed(html);
+}
+
+// Where experiments are the target and no test image could be answered right, pages are of training
+// images and call them that. The command that makes a page again is one a shell takes.
+TEST_F(Explain, PagesNameTheirImagesDataAndCommand) {
+  const fs::path folder = folder_ / "a run";
+  test::write_tiny_run(folder, screen_->path(), {"data.target=experiment", "batch_head.mode=none"});
+  ExplainOptions options = options_for("adabn", folder);
+  options.images = 4;
+  options.out = folder_ / "it's.html";
+  EXPECT_THAT(run(options), HasSubstr("12 training images of 3 experiments"));
+  const std::string html = read_page(options.out);
+  EXPECT_THAT(html, AllOf(HasSubstr("A dot is a training image"), HasSubstr("training images. A "),
+                          HasSubstr("Accuracy on training images"), Not(HasSubstr("est image"))));
+  EXPECT_THAT(html, HasSubstr("other data than the papers"));  // a part, not what `data synth` made
+  EXPECT_THAT(html, AllOf(HasSubstr("a run' --images 4 --out '"), HasSubstr("it'\\''s.html'")));
 }
 
 // ---- gradient reversal ------------------------------------------------------------------------
 
 TEST_F(Explain, GradientsAddUpToThoseOfTraining) {
   const TrainedRun run = make_run({"batch_head.mode=reversed", "batch_head.schedule=constant",
-                                   "batch_head.lambda=0.7", "batch_head.weight=0.5"});
+                                   "batch_head.lambda=0.7", "batch_head.weight=0.5", "seed=3"});
   const GradientReversalExplanation found = explain_gradient_reversal(run, kAll, kAll);
   EXPECT_TRUE(found.reversed);
   EXPECT_EQ(found.lambda, 0.7);
@@ -439,7 +500,7 @@ TEST_F(Explain, GradientsAddUpToThoseOfTraining) {
   // The weight of its loss is part of what the batch head asks for.
   const GradientReversalExplanation twice = explain_gradient_reversal(
       make_run({"batch_head.mode=reversed", "batch_head.schedule=constant", "batch_head.lambda=0.7",
-                "batch_head.weight=1.0"}),
+                "batch_head.weight=1.0", "seed=3"}),
       kAll, kAll);
   EXPECT_DOUBLE_EQ(twice.all.main, found.all.main);
   EXPECT_NEAR(twice.all.batch, 2 * found.all.batch, 1e-6 * found.all.batch);
@@ -448,7 +509,63 @@ TEST_F(Explain, GradientsAddUpToThoseOfTraining) {
   ASSERT_EQ(found.readable.size(), 1u);
   EXPECT_EQ(found.readable[0].part, "test images");
   ASSERT_TRUE(found.readable[0].head);
-  EXPECT_EQ(found.readable[0].head->images, found.readable[0].queries);
+  const ImageChoice choice =
+      choose_images(run.setup->dataset, run.setup->split.test, kAll, kAll, run.setup->recipe.seed);
+  const auto row_of_site = [&](int site) {
+    return static_cast<size_t>(std::ranges::lower_bound(choice.sites, site) - choice.sites.begin());
+  };
+  Share head;
+  Features embedding(static_cast<int>(choice.sites.size()), 16);
+  forward_images(*run.setup, model, choice.sites, StatisticsMode::running, "test",
+                 [&](std::span<const int> sites, const ModelOutput& output) {
+                   for (size_t n = 0; n < sites.size(); ++n) {
+                     const size_t row = row_of_site(sites[n]);
+                     std::ranges::copy(row_of(output.embedding.value(), static_cast<int>(n)),
+                                       embedding.row(static_cast<int>(row)).begin());
+                     const std::vector<float> y = row_of(output.batch.value(), static_cast<int>(n));
+                     const auto named = std::ranges::max_element(y) - y.begin();
+                     if (choice.in_bank[row]) continue;
+                     ++head.images;
+                     head.correct +=
+                         named ==
+                         run.setup->dataset.sites[static_cast<size_t>(sites[n])].experiment;
+                   }
+                 });
+  const Share probe =
+      *probe_domain(embedding, choice.domain, 4, choice.in_bank, run.setup->recipe.seed);
+  EXPECT_EQ(found.readable[0].head->images, head.images);
+  EXPECT_EQ(found.readable[0].head->correct, head.correct);
+  EXPECT_EQ(found.readable[0].probe->images, probe.images);
+  EXPECT_EQ(found.readable[0].probe->correct, probe.correct);
+  EXPECT_NE(head.correct, probe.correct);  // or they could stand for one another
+}
+
+TEST_F(Explain, LambdaIsOfTheStepThatMadeTheWeights) {
+  const TrainedRun run = make_run({"batch_head.mode=reversed", "batch_head.schedule=ramp"});
+  const double steps =
+      static_cast<double>(steps_per_epoch(*run.setup) * run.setup->recipe.train.epochs);
+  ASSERT_EQ(run.step, 7);  // taken: the last was step 6, counted from 0
+  EXPECT_EQ(explain_gradient_reversal(run, 2, kAll).lambda,
+            batch_head_at(run.setup->recipe, 6 / steps).lambda);
+}
+
+TEST_F(Explain, VerdictTellsWhoFindsTheExperiment) {
+  const TrainedRun run = make_run({"batch_head.mode=reversed"});
+  GradientReversalExplanation found = explain_gradient_reversal(run, 2, kAll);
+  ReadableExperiment& readable = found.readable[0];
+  readable.chance = 0.25;
+  const auto lead = [&](int head, int probe) {
+    readable.head = Share{head, 100};
+    readable.probe = Share{probe, 100};
+    return show_gradient_reversal(run, found, "").html;
+  };
+  EXPECT_THAT(lead(80, 90), HasSubstr("Both find it."));
+  EXPECT_THAT(lead(50, 90), HasSubstr("Both find it."));
+  EXPECT_THAT(lead(80, 30), HasSubstr("own head finds it: the probe"));
+  EXPECT_THAT(lead(30, 80), HasSubstr("own head only: it is still there"));
+  EXPECT_THAT(lead(30, 30), AllOf(HasSubstr("Neither finds much."), Not(HasSubstr("trained on"))));
+  readable.of_training = true;
+  EXPECT_THAT(lead(80, 90), HasSubstr("batch head, which was trained on all of them, names"));
 }
 
 TEST_F(Explain, SeparatedRunsAreReadOnKnownAndUnseenExperiments) {
@@ -506,7 +623,7 @@ TEST(ExplainCentring, OneCentreLeavesDomainsToBeRead) {
       outputs.row(r)[k] = static_cast<float>(random.normal() + (k == 2 ? 6.0 * (r % 2) : 0));
     for (float& value : features.row(r)) value = static_cast<float>(random.normal());
   }
-  const std::vector<double> shares = {0, 0.5, 0, 0.5};
+  std::vector<double> shares = {0, 0.5, 0, 0.5};
   const CentringExplanation found =
       centring_of_outputs(outputs, features, domain, one, shares, 1.0, in_bank, 1);
   EXPECT_FALSE(found.per_domain);
@@ -516,6 +633,17 @@ TEST(ExplainCentring, OneCentreLeavesDomainsToBeRead) {
   EXPECT_EQ(found.ways[0].probe->correct, found.ways[1].probe->correct);
   EXPECT_LT(found.ways[2].probe->value(), 0.65);  // own means
   EXPECT_LT(found.ways[2].information, 0.1 * found.ways[1].information);
+
+  // A domain of training that no crop was of is in the list, and changes no measure of the others.
+  shares = {0.2, 0.4, 0, 0.4};
+  const CentringExplanation more =
+      centring_of_outputs(outputs, features, domain, one, shares, 1.0, in_bank, 1);
+  ASSERT_EQ(more.domains.size(), 3u);
+  EXPECT_EQ(more.domains[0].rows, 0);
+  EXPECT_EQ(more.domains[0].share, 0.2);
+  EXPECT_EQ(more.domains[1].output_distance, found.domains[0].output_distance);
+  EXPECT_EQ(more.ways[1].information, found.ways[1].information);
+  EXPECT_EQ(more.ways[1].entropy, found.ways[1].entropy);
 }
 
 TEST_F(Explain, CentringOfATrainedRun) {
@@ -532,7 +660,11 @@ TEST_F(Explain, CentringOfATrainedRun) {
   for (const JsonView& domain : json["domains"].array())
     weights += domain["mean_weight"].number() * domain["share"].number();
   EXPECT_NEAR(weights, 1, 1e-9);  // shares of every batch add up to one
-  expect_well_formed(test::read_text(folder_ / "page.html"));
+  const std::string html = read_page(folder_ / "page.html");
+  expect_well_formed(html);
+  EXPECT_THAT(html,
+              AllOf(HasSubstr("Pairs across domains show a rare one more often"),
+                    HasSubstr("has moved from its centre"), Not(HasSubstr("expectation is"))));
 
   options.what = "adabn";
   EXPECT_THAT(usage_error_of(options),
@@ -545,6 +677,8 @@ TEST_F(Explain, CentringOfATrainedRun) {
 TEST_F(Explain, CentringWithOneCentre) {
   const std::string text = run(options_for("centring", train_views("ssl-dino")));
   EXPECT_THAT(text, AllOf(HasSubstr("one centre for all"), HasSubstr("own mean")));
+  EXPECT_THAT(read_page(folder_ / "ssl-dino" / "explain" / "centring.html"),
+              AllOf(HasSubstr("not in their mean"), Not(HasSubstr("its centre follows it"))));
 }
 
 // ---- refusals ---------------------------------------------------------------------------------
