@@ -47,7 +47,13 @@ enum class Subset {                                    // what of the training i
   half_sites,       // III as its code has it: one site of each treated well, and the controls
   half_treatments,  // III as the paper says it: every other treatment, and the controls
 };
-enum class TestStatistics { as_trained, experiment, group, running };  // of batch norm
+// Which statistics batch norms use at evaluation.
+enum class StatisticsMode {
+  as_trained,  // in recipes only: experiment under AdaBN, or running
+  experiment,  // of the image's whole experiment, in two passes (nn/domain/adabn.h)
+  group,       // of its group: balanced groups of the size of training, each from one experiment
+  running      // the averages over training
+};
 enum class OptimKind { sgd, adamw };
 enum class ChannelRule { tile, timm };  // tile: RGB kernels repeated; timm: the same times 3 / C
 enum class PositionEmbedding { cdcl, dino, deit, timm };  // how it is resampled from the 224 grid
@@ -187,7 +193,7 @@ struct Recipe {
     bool adabn = false;  // evaluation uses the statistics of the image's own experiment
     // What evaluation uses unless it is told otherwise. It changes no training and is outside the
     // hash: `experiment` on a run without AdaBN is the control of what training with it adds.
-    TestStatistics test_statistics = TestStatistics::as_trained;
+    StatisticsMode test_statistics = StatisticsMode::as_trained;
   } domain;
 
   struct BatchHeadOptions {

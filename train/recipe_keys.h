@@ -50,7 +50,7 @@ MONO_ENUM_NAMES(BatchForm, "groups", "views");
 MONO_ENUM_NAMES(DomainKey, "experiment", "plate");
 MONO_ENUM_NAMES(PairKey, "treatment", "treatment-or-image");
 MONO_ENUM_NAMES(Subset, "all", "controls", "treatments", "half-sites", "half-treatments");
-MONO_ENUM_NAMES(TestStatistics, "as-trained", "experiment", "group", "running");
+MONO_ENUM_NAMES(StatisticsMode, "as-trained", "experiment", "group", "running");
 MONO_ENUM_NAMES(OptimKind, "sgd", "adamw");
 MONO_ENUM_NAMES(ChannelRule, "tile", "timm");
 MONO_ENUM_NAMES(PositionEmbedding, "cdcl", "dino", "deit", "timm");

@@ -72,7 +72,7 @@ TEST(Recipe, PublishedFiguresAreOfOneRowAlone) {
 TEST(Recipe, PosthocStatisticsShareTheBaselinesRuns) {
   const Recipe baseline = load_recipe("rxrx1/table1/baseline");
   const Recipe control = load_recipe("controls/posthoc-bn");
-  EXPECT_EQ(control.domain.test_statistics, TestStatistics::experiment);
+  EXPECT_EQ(control.domain.test_statistics, StatisticsMode::experiment);
   EXPECT_EQ(recipe_hash(control), recipe_hash(baseline));
 }
 
