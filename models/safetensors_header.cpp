@@ -7,6 +7,7 @@
 #include <set>
 
 #include "kernels/base/error.h"
+#include "kernels/base/utf8.h"
 
 namespace mono {
 namespace {
@@ -199,7 +200,7 @@ SafetensorsEntry parse_entry(Scanner& scan, std::string name) {
 SafetensorsHeader parse_safetensors_header(const std::string& path, std::string_view header) {
   Scanner scan(path, header);
   if (header.empty() || header[0] != '{') scan.refuse("a header starts with '{{'");
-  if (!is_utf8(header)) scan.refuse("is not UTF-8");
+  if (utf8_prefix(header) != header.size()) scan.refuse("is not UTF-8");
   SafetensorsHeader out;
   object(scan, "the header", [&](std::string name) {
     if (name == "__metadata__") {
@@ -229,30 +230,6 @@ size_t safetensors_element_bytes(std::string_view dtype) {
   return 0;
 }
 
-namespace {
-
-// Bytes of the UTF-8 character that `text` starts with; 0 where it starts with none.
-size_t utf8_length(std::string_view text) {
-  const auto lead = static_cast<unsigned char>(text[0]);
-  const size_t length = lead < 0x80             ? 1
-                        : (lead & 0xE0) == 0xC0 ? 2
-                        : (lead & 0xF0) == 0xE0 ? 3
-                        : (lead & 0xF8) == 0xF0 ? 4
-                                                : 0;
-  if (length == 0 || text.size() < length) return 0;
-  uint32_t code = length == 1 ? lead : lead & (0x7Fu >> length);
-  for (size_t k = 1; k < length; ++k) {
-    const auto next = static_cast<unsigned char>(text[k]);
-    if ((next & 0xC0) != 0x80) return 0;
-    code = code << 6 | (next & 0x3F);
-  }
-  constexpr uint32_t kSmallest[] = {0, 0, 0x80, 0x800, 0x10000};
-  const bool surrogate = code >= 0xD800 && code <= 0xDFFF;
-  return code < kSmallest[length] || code > 0x10FFFF || surrogate ? 0 : length;
-}
-
-}  // namespace
-
 std::string quote_json(std::string_view text) {
   std::string out = "\"";
   while (!text.empty()) {
@@ -271,15 +248,6 @@ std::string quote_json(std::string_view text) {
     text.remove_prefix(std::max<size_t>(length, 1));
   }
   return out + "\"";
-}
-
-bool is_utf8(std::string_view text) {
-  while (!text.empty()) {
-    const size_t length = utf8_length(text);
-    if (length == 0) return false;
-    text.remove_prefix(length);
-  }
-  return true;
 }
 
 }  // namespace mono

@@ -27,7 +27,4 @@ size_t safetensors_element_bytes(std::string_view dtype);
 // A JSON string literal; bytes that are not UTF-8 become U+FFFD.
 std::string quote_json(std::string_view text);
 
-// Whether the bytes are UTF-8: no overlong form, surrogate or value beyond U+10FFFF.
-bool is_utf8(std::string_view text);
-
 }  // namespace mono

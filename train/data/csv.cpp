@@ -1,6 +1,7 @@
 #include "train/data/csv.h"
 
 #include "kernels/base/error.h"
+#include "kernels/base/utf8.h"
 
 #include <algorithm>
 #include <charconv>
@@ -93,6 +94,11 @@ CsvTable parse_csv(std::string_view text, std::string file, char separator) {
   if (text.find('\0') != text.npos)
     fail(ErrorKind::data, "{}: holds NUL bytes, so it is not text in UTF-8; save it as CSV (UTF-8)",
          file);
+  if (const size_t good = utf8_prefix(text); good < text.size())
+    fail(ErrorKind::data,
+         "{}:{}: the byte 0x{:02X} is of no character in UTF-8; save the table as CSV (UTF-8)",
+         file, 1 + std::count(text.begin(), text.begin() + static_cast<ptrdiff_t>(good), '\n'),
+         static_cast<unsigned char>(text[good]));
   CsvTable table;
   table.file = std::move(file);
   Parser parser(text, table.file, separator);

@@ -26,7 +26,7 @@ struct CsvTable {
 
 // Throws Error(data), `FILE:LINE: ...`, for text that is not CSV: an open quote, text after a
 // closing quote, a row with another number of fields than the header, an empty or doubled column
-// name, NUL bytes, no header.
+// name, NUL bytes, bytes that are not UTF-8, no header.
 // With a tab as separator quotes are text like any other.
 CsvTable parse_csv(std::string_view text, std::string file, char separator = ',');
 

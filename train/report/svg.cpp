@@ -7,6 +7,8 @@
 #include <cmath>
 #include <cstdint>
 
+#include "kernels/base/utf8.h"
+
 namespace mono::report {
 namespace {
 
@@ -43,28 +45,6 @@ std::string scheme_css(bool dark) {
   return css;
 }
 
-// Length of the UTF-8 sequence that begins at text[i], or 0 if it is not valid (RFC 3629).
-size_t sequence_length(std::string_view text, size_t i) {
-  const auto at = [&](size_t k) {
-    return k < text.size() ? static_cast<uint8_t>(text[k]) : uint8_t{0};
-  };
-  const auto continues = [&](size_t k) { return (at(k) & 0xC0) == 0x80; };
-  const uint8_t first = at(i);
-  if (first < 0x80) return 1;
-  if (first >= 0xC2 && first <= 0xDF) return continues(i + 1) ? 2 : 0;
-  if (first >= 0xE0 && first <= 0xEF) {
-    const bool overlong = first == 0xE0 && at(i + 1) < 0xA0;
-    const bool surrogate = first == 0xED && at(i + 1) > 0x9F;
-    return continues(i + 1) && continues(i + 2) && !overlong && !surrogate ? 3 : 0;
-  }
-  if (first >= 0xF0 && first <= 0xF4) {
-    const bool overlong = first == 0xF0 && at(i + 1) < 0x90;
-    const bool beyond = first == 0xF4 && at(i + 1) > 0x8F;
-    return continues(i + 1) && continues(i + 2) && continues(i + 3) && !overlong && !beyond ? 4 : 0;
-  }
-  return 0;
-}
-
 double letter_width(char c) {
   constexpr std::string_view kNarrow = "il.,:;'|!()[]ftjr I/\"-";
   constexpr std::string_view kWide = "mwMW@%";
@@ -85,7 +65,7 @@ std::string escaped(std::string_view text) {
   out.reserve(text.size());
   for (size_t i = 0; i < text.size();) {
     const char c = text[i];
-    const size_t length = sequence_length(text, i);
+    const size_t length = utf8_length(text.substr(i));
     const bool control = (static_cast<uint8_t>(c) < 0x20 && c != '\n' && c != '\t') || c == 0x7F;
     // U+0080..U+009F, and U+FFFE and U+FFFF, which XML does not have either.
     const std::string_view sequence = text.substr(i, length);

@@ -46,6 +46,7 @@ TEST(BadTables, RxrxForm) {
        "metadata.csv:2: a quote inside the unquoted field"},
       {"text after a quote", plain("\"HUVEC\"-01,,,,,,,,,,"),
        "metadata.csv:2: text follows the closing quote"},
+      {"Latin-1", small_table() + "caf\xE9,", "metadata.csv:26: the byte 0xE9 is of no character"},
       {"UTF-16", std::string("s\0i\0t\0e\0", 8), "metadata.csv: holds NUL bytes"},
       {"duplicate row", with(b02),
        "metadata.csv:26: site 'HUVEC-01_1_B02_1' was already given by metadata.csv:2"},
