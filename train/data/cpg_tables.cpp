@@ -356,15 +356,16 @@ class Reader {
     const std::string treatment = treatment_name(site.sirna, site.dose_level);
     if (const Fact* f =
             differs(treatment_at_, row.plate_map + " " + row.well, treatment, row.place))
-      return bad("contradiction", row.place,
-                 fmt::format("well {} of {} holds {}, {} says {}; the plates of a map share their "
-                             "layout",
-                             row.well, row.plate_map, treatment, text_of(f->place), f->value));
+      return bad(
+          "contradiction", row.place,
+          fmt::format("well {} of {} holds {}, {} says {}; the plates of a map share their "
+                      "layout",
+                      row.well, row.plate_map, treatment, text_of({f->table, f->line}), f->value));
     const std::string moa = row.moa.empty() ? kNoMoa : row.moa;
     if (const Fact* f = differs(moa_of_, site.sirna, moa, row.place))
       return bad("contradiction", row.place,
                  fmt::format("moa of {} is '{}', {} says '{}'; a compound has one", site.sirna, moa,
-                             text_of(f->place), f->value));
+                             text_of({f->table, f->line}), f->value));
     return true;
   }
 
@@ -427,15 +428,9 @@ class Reader {
 
   // ---- small helpers ----------------------------------------------------------------------------
 
-  struct Fact {
-    std::string value;
-    Place place;
-  };
-
   static const Fact* differs(std::unordered_map<std::string, Fact>& facts, const std::string& key,
                              const std::string& value, Place place) {
-    const auto [it, fresh] = facts.emplace(key, Fact{value, place});
-    return fresh || it->second.value == value ? nullptr : &it->second;
+    return earlier_fact(facts, key, {value, place.table, place.line});
   }
 
   bool exists(const std::string& file) const {

@@ -273,10 +273,8 @@ class Reader {
 
   // What earlier rows said about the same thing. The first row counts.
   std::string contradiction(const Row& row, const Site& site) {
-    const auto differs = [&](auto& facts, const auto& key,
-                             const std::string& value) -> const Fact* {
-      const auto [it, fresh] = facts.emplace(key, Fact{value, row.table, row.line});
-      return fresh || it->second.value == value ? nullptr : &it->second;
+    const auto differs = [&](auto& facts, const auto& key, const std::string& value) {
+      return earlier_fact(facts, key, {value, row.table, row.line});
     };
     if (const Fact* f = differs(cell_type_of_, row.experiment, row.cell_type))
       return fmt::format("cell_type of {} is '{}', {} says '{}'; an experiment has one cell type",
@@ -345,11 +343,6 @@ class Reader {
     const std::string& file = dataset_.tables[static_cast<size_t>(table)];
     problems_.push_back({kind, file, line, fmt::format("{}:{}: {}", file, line, message)});
   }
-
-  struct Fact {
-    std::string value;
-    int table = 0, line = 0;
-  };
 
   Dataset& dataset_;
   std::vector<Problem>& problems_;

@@ -5,6 +5,7 @@
 #include "train/data/dataset.h"
 
 #include <algorithm>
+#include <string>
 #include <string_view>
 #include <tuple>
 
@@ -25,6 +26,20 @@ inline bool is_well(std::string_view text, const PlateDesign& design) {
   return text.size() == 3 && text[0] >= design.first_row && text[0] <= design.last_row &&
          parse_int(text.substr(1), column) && column >= design.first_column &&
          column <= design.last_column;
+}
+
+// What a row said about something, and where.
+struct Fact {
+  std::string value;
+  int table = 0, line = 0;
+};
+
+// What an earlier row said about `key`, where that is something else: the first row counts. nullptr
+// where there is none. `facts` maps keys to Fact.
+template <class Facts, class Key>
+const Fact* earlier_fact(Facts& facts, const Key& key, const Fact& fact) {
+  const auto [it, fresh] = facts.emplace(key, fact);
+  return fresh || it->second.value == fact.value ? nullptr : &it->second;
 }
 
 // Orders "sirna_2" before "sirna_10".
