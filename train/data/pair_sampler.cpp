@@ -23,8 +23,9 @@ PairKeys pair_keys(const Dataset& dataset, PairDomain domain) {
   for (const Site& site : dataset.sites) plates.emplace(std::pair(site.experiment, site.plate), 0);
   for (auto& [plate, id] : plates) {
     id = static_cast<int>(keys.domain_names.size());
-    keys.domain_names.push_back(fmt::format(
-        "{} plate {}", dataset.experiments[static_cast<size_t>(plate.first)], plate.second));
+    keys.domain_names.push_back(fmt::format("{} plate {}",
+                                            dataset.experiments[static_cast<size_t>(plate.first)],
+                                            dataset.plate_name(plate.first, plate.second)));
   }
   for (const Site& site : dataset.sites)
     keys.domain.push_back(plates.at({site.experiment, site.plate}));

@@ -9,6 +9,7 @@
 
 #include "kernels/base/error.h"
 #include "train/data/csv.h"
+#include "train/data/well.h"
 
 namespace mono::report {
 namespace {
@@ -42,41 +43,23 @@ void place_by_name(Prediction& p) {
   const size_t plate = well == p.site.npos || well == 0 ? p.site.npos : p.site.rfind('_', well - 1);
   if (plate == p.site.npos) return;
   p.well = p.site.substr(well + 1, site - well - 1);
-  parse_int(std::string_view(p.site).substr(plate + 1, well - plate - 1), p.plate);
+  p.plate = p.site.substr(plate + 1, well - plate - 1);
 }
 
-struct Place {
-  int row = -1, column = -1;  // from 0
-};
-// "B02", "AA01".
-Place place_of(const std::string& well) {
-  Place place;
-  size_t i = 0;
-  int row = 0;
-  for (; i < well.size() && well[i] >= 'A' && well[i] <= 'Z'; ++i)
-    row = row * 26 + well[i] - 'A' + 1;
-  int column = 0;
-  if (i == 0 || i > 2 || !parse_int(std::string_view(well).substr(i), column) || column < 1 ||
-      column > 48)
-    return place;
-  place.row = row - 1;
-  place.column = column - 1;
-  return place;
-}
-
-std::string row_name(int row) {
-  return row < 26 ? std::string(1, static_cast<char>('A' + row))
-                  : std::string(1, static_cast<char>('A' + row / 26 - 1)) +
-                        static_cast<char>('A' + row % 26);
+// On the largest plates, of 32 x 48 wells; nothing where the name is of no such well.
+std::optional<Well> place_of(const std::string& name) {
+  const std::optional<Well> well = parse_well(name);
+  return well && well->row < 32 && well->column < 48 ? well : std::nullopt;
 }
 
 // An empty plate of 16 x 24 wells, or as large as these images need.
 HeatMap empty_plate(const std::vector<Prediction>& predictions) {
   int rows = 16, columns = 24;
   for (const Prediction& p : predictions) {
-    const Place place = place_of(p.well);
-    rows = std::max(rows, place.row + 1);
-    columns = std::max(columns, place.column + 1);
+    const std::optional<Well> well = place_of(p.well);
+    if (!well) continue;
+    rows = std::max(rows, well->row + 1);
+    columns = std::max(columns, well->column + 1);
   }
   HeatMap map;
   for (int r = 0; r < rows; ++r) map.rows.push_back(row_name(r));
@@ -144,7 +127,7 @@ std::vector<Prediction> read_predictions(const std::filesystem::path& csv, const
       fail(ErrorKind::data, "{}:{}: '{}' is no class", csv.string(), row.line,
            row.fields[predicted]);
     if (const Site* known = site_of(dataset, p.site)) {
-      p.plate = known->plate;
+      p.plate = dataset->plate_name(known->experiment, known->plate);
       p.well = known->well;
     } else {
       place_by_name(p);
@@ -228,8 +211,8 @@ HardClasses hard_classes(const std::vector<Prediction>& predictions,
 HeatMap by_well(const std::vector<Prediction>& predictions) {
   std::map<std::pair<int, int>, Tally> wells;
   for (const Prediction& p : predictions) {
-    const Place place = place_of(p.well);
-    if (counts(p) && place.row >= 0) wells[{place.row, place.column}].add(p);
+    const std::optional<Well> well = place_of(p.well);
+    if (counts(p) && well) wells[{well->row, well->column}].add(p);
   }
   return filled(empty_plate(predictions), wells);
 }
@@ -240,13 +223,13 @@ std::vector<HeatMap> by_plate(const std::vector<Prediction>& predictions, size_t
     Tally all;
     std::map<std::pair<int, int>, Tally> wells;
   };
-  std::map<std::pair<std::string, int>, PlateTally> plates;
+  std::map<std::pair<std::string, std::string>, PlateTally> plates;
   for (const Prediction& p : predictions) {
-    const Place place = place_of(p.well);
-    if (!counts(p) || place.row < 0) continue;
+    const std::optional<Well> well = place_of(p.well);
+    if (!counts(p) || !well) continue;
     PlateTally& plate = plates[{p.experiment, p.plate}];
     plate.all.add(p);
-    plate.wells[{place.row, place.column}].add(p);
+    plate.wells[{well->row, well->column}].add(p);
   }
   std::vector<PlateTally> sorted;
   for (auto& [key, plate] : plates) {

@@ -13,8 +13,7 @@ namespace mono::report {
 
 struct Prediction {
   std::string site;  // "HUVEC-18_1_B02_1"
-  std::string experiment, well;
-  int plate = 1;
+  std::string experiment, plate, well;
   int label = -1, predicted = -1;  // -1: unknown
 };
 

@@ -235,6 +235,9 @@ TEST(PairSampler, KeysAreTreatmentAndExperimentOrPlate) {
   EXPECT_EQ(plate.domain, (std::vector{1, 0, 2, 1}));
   EXPECT_EQ(plate.domain_names,
             (std::vector<std::string>{"HUVEC-01 plate 1", "HUVEC-01 plate 2", "HUVEC-02 plate 3"}));
+  dataset.plate_names = {{"A", "B"}, {"C", "D", "E"}};  // of one's own
+  EXPECT_EQ(pair_keys(dataset, PairDomain::plate).domain_names,
+            (std::vector<std::string>{"HUVEC-01 plate A", "HUVEC-01 plate B", "HUVEC-02 plate E"}));
   const std::vector<int> sites = {0, 1, 3};
   EXPECT_EQ(PairSampler(plate, sites, PairRule::other_domain_if_any).candidates(1), 1);
 }

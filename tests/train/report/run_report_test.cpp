@@ -12,6 +12,7 @@
 #include <cstdio>
 #include <set>
 #include <thread>
+#include <utility>
 
 #include "kernels/base/error.h"
 #include "tests/train/data/test_screen.h"
@@ -442,7 +443,7 @@ TEST(Predictions, HardestClassesAndPlates) {
   const std::vector<Prediction> predictions = read_predictions(dir / "p.csv", nullptr);
   ASSERT_EQ(predictions.size(), 7u);
   EXPECT_EQ(predictions[4].well, "B04");
-  EXPECT_EQ(predictions[4].plate, 2);
+  EXPECT_EQ(predictions[4].plate, "2");
   EXPECT_EQ(predictions[6].label, -1);
   const HardClasses hard = hard_classes(predictions, {{2, "s102"}});
   EXPECT_THAT(hard.map.rows, ElementsAre("s102", "class 0"));
@@ -460,6 +461,19 @@ TEST(Predictions, HardestClassesAndPlates) {
   const std::vector<HeatMap> plates = by_plate(predictions);
   ASSERT_EQ(plates.size(), 2u);
   EXPECT_EQ(plates[0].title, "HUVEC-04 plate 2: 33.3 %");
+  // A screen of one's own names its plates.
+  Dataset own;
+  own.experiments = {"run 1"};
+  own.plate_names = {{"PL1-9", "PL1-10"}};
+  Site site;
+  site.site_id = "run 1_PL1-10_B02_1";
+  site.plate = 2;
+  site.well = "B02";
+  own.sites = {site};
+  test::write_text(dir / "own.csv", kPredictionHeader + "run 1_PL1-10_B02_1,0,0,run 1,\n");
+  for (const Dataset* dataset : {static_cast<const Dataset*>(nullptr), &std::as_const(own)})
+    EXPECT_EQ(by_plate(read_predictions(dir / "own.csv", dataset))[0].title,
+              "run 1 plate PL1-10: 100.0 %");
 
   test::write_text(dir / "bad.csv", kPredictionHeader + "a,x,0,e,\n");
   EXPECT_THROW(read_predictions(dir / "bad.csv", nullptr), Error);
