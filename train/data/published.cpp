@@ -59,6 +59,7 @@ bool is_complete_cpg0004(const Dataset& dataset) {
 }
 
 bool is_synthetic(const Dataset& dataset) {
+  if (dataset.form == TableForm::described) return false;  // names are the user's own
   const auto digits_after = [](const std::string& name, std::string_view prefix) {
     return name.starts_with(prefix) && name.size() > prefix.size() &&
            std::ranges::all_of(name.substr(prefix.size()),

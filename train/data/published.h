@@ -15,7 +15,7 @@ bool is_complete_huvec(const Dataset& dataset);
 // Whether it has all of what CDCL used of CPG0004-LINCS: all plates, with the fields of 569
 // compounds at 10 uM on each of the five replicates.
 bool is_complete_cpg0004(const Dataset& dataset);
-// Whether `data synth` made it.
+// Whether `data synth` made it; never one that a screen.toml describes.
 bool is_synthetic(const Dataset& dataset);
 
 // Of a screen that recipes of the CDCL paper (`cdcl`), or of RxRx1's, are run on.

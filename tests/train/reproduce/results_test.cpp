@@ -313,6 +313,8 @@ TEST(Results, WhatDataSynthMakesIsSynthetic) {
   dataset.class_names = {"BRD-1@10.00"};
   dataset.experiments = {"SYN00001"};
   EXPECT_TRUE(is_synthetic(dataset));
+  dataset.form = TableForm::described;  // somebody's own names
+  EXPECT_FALSE(is_synthetic(dataset));
 }
 
 }  // namespace
