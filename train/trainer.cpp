@@ -14,6 +14,7 @@
 
 #include "train/checkpoint.h"
 #include "train/commands.h"
+#include "train/data/csv.h"
 #include "train/device.h"
 #include "train/metrics.h"
 #include "train/report/training_watch.h"
@@ -336,12 +337,10 @@ class NewFolder {
 void list_left_out(const RunSetup& setup, const RunDirectory& run) {
   if (setup.left_out.empty()) return;
   std::string table = "site_id,reason\n";
-  for (const LeftOut& item : setup.left_out) {
-    std::string reason = item.reason;
-    std::ranges::replace(reason, '"', '\'');
-    table += fmt::format("{},\"{}\"\n", setup.dataset.sites[static_cast<size_t>(item.site)].site_id,
-                         reason);
-  }
+  for (const LeftOut& item : setup.left_out)
+    table += fmt::format("{},{}\n",
+                         csv_field(setup.dataset.sites[static_cast<size_t>(item.site)].site_id),
+                         csv_field(item.reason));
   const std::string path = (run.path() / "left_out.csv").string();
   write_file_durably(path, table);
   fmt::print(stderr, "warning: {} sites are left out ({}: {}); all of them: {}\n",

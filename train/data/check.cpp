@@ -175,16 +175,25 @@ void check_images(const Dataset& dataset, bool quick, CheckReport& report) {
   }
 }
 
-CheckReport check_dataset(const std::filesystem::path& path, bool quick) {
+CheckReport check_dataset(const Dataset& dataset, std::vector<Problem> problems,
+                          std::vector<std::string> notes, bool quick) {
   CheckReport report;
-  const Dataset dataset = open_dataset(path, report.problems, report.notes);
-  report.root = path.string();
+  report.problems = std::move(problems);
+  report.notes = std::move(notes);
+  report.root = dataset.root.string();
   report.layout = name_of(dataset.layout);
   report.form = name_of(dataset.form);
   report.sites = static_cast<int>(dataset.sites.size());
   check_tables(dataset, report);
   check_images(dataset, quick, report);
   return report;
+}
+
+CheckReport check_dataset(const std::filesystem::path& path, bool quick) {
+  std::vector<Problem> problems;
+  std::vector<std::string> notes;
+  const Dataset dataset = open_dataset(path, problems, notes);
+  return check_dataset(dataset, std::move(problems), std::move(notes), quick);
 }
 
 std::string check_text(const CheckReport& report) {

@@ -27,7 +27,10 @@ struct CheckReport {
 // constant images; two files with the same picture. `report` receives the result.
 void check_images(const Dataset& dataset, bool quick, CheckReport& report);
 
-// Tables, tree and images of the screen at `path`. Throws Error(data) only if no table can be read.
+// Tables, tree and images of an open screen; `problems` and `notes` are what opening it found.
+CheckReport check_dataset(const Dataset& dataset, std::vector<Problem> problems,
+                          std::vector<std::string> notes, bool quick);
+// Of the screen at `path`. Throws Error(data) only if no table can be read.
 CheckReport check_dataset(const std::filesystem::path& path, bool quick = false);
 
 std::string check_text(const CheckReport& report);

@@ -6,11 +6,14 @@
 #include "train/data/montage.h"
 #include "train/data/normalisation.h"
 #include "train/data/pack.h"
+#include "train/data/screen_file.h"
 #include "train/data/selection.h"
 #include "train/json.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
+#include <set>
 #include <string>
 #include <tuple>
 
@@ -118,8 +121,22 @@ std::string stats_json(const Dataset& dataset, const DatasetStats& stats,
   json["root"] = dataset.root.string();
   json["images"] = std::move(images);
   json["plates"] = std::move(plates);
-  json["warnings"] = stats.warnings;
+  Json warnings = Json::array();
+  for (const ImageWarning& w : stats.warnings) warnings.push_back(w.message);
+  json["warnings"] = std::move(warnings);
   return json.text();
+}
+
+// Absolute, and without links as far as it exists.
+fs::path real_path(const fs::path& path) {
+  std::error_code error;
+  const fs::path result = fs::weakly_canonical(fs::absolute(path), error);
+  return result.has_filename() ? result : result.parent_path();  // "a/" as "a"
+}
+
+bool lies_below(const fs::path& path, const fs::path& folder) {
+  return std::mismatch(folder.begin(), folder.end(), path.begin(), path.end()).first ==
+         folder.end();
 }
 
 std::string comparison_text(const CodecComparison& c, size_t sites) {
@@ -143,19 +160,46 @@ void require_outside(const fs::path& out, const fs::path& data) {
   std::error_code error;
   if (fs::is_directory(out, error))
     fail(ErrorKind::usage, "--out {}: is a folder; name a file in it", out.string());
-  const fs::path inside = fs::weakly_canonical(fs::absolute(out), error),
-                 root = fs::weakly_canonical(fs::absolute(data), error);
-  const auto [root_end, unused] =
-      std::mismatch(root.begin(), root.end(), inside.begin(), inside.end());
-  if (root_end == root.end())
+  const fs::path file = real_path(out);
+  if (lies_below(file, real_path(data)))
     fail(ErrorKind::usage,
          "--out {}: lies inside --data {}, where nothing is written; name a file "
          "elsewhere",
          out.string(), data.string());
-  const fs::path parent = inside.parent_path();
+  const fs::path parent = file.parent_path();
   if (!fs::is_directory(parent, error))
     fail(ErrorKind::usage, "--out {}: the folder {} does not exist; make it first", out.string(),
          parent.string());
+}
+
+void require_outside(const fs::path& out, const Dataset& dataset) {
+  std::error_code error;
+  std::vector<std::string> tables = dataset.tables;
+  tables.push_back(kScreenFile);
+  for (const std::string& table : tables)
+    if (fs::equivalent(out, dataset.root / table, error))
+      fail(ErrorKind::usage, "--out {}: is the screen's {}; name another file", out.string(),
+           (dataset.root / table).string());
+  std::set<std::string> folders;
+  for (const Site& site : dataset.sites)
+    for (int c = 0; c < dataset.files_per_site(); ++c) {
+      const std::string file = dataset.file_of(site, c);
+      folders.insert(file.substr(0, file.rfind('/') + 1));  // npos + 1 = 0
+    }
+  const fs::path file = real_path(out);
+  const auto refuse = [&](const fs::path& folder) {
+    fail(ErrorKind::usage,
+         "--out {}: lies among the screen's images, in {}, where nothing is written; name a file "
+         "elsewhere",
+         out.string(), folder.string());
+  };
+  for (const std::string& folder : folders)
+    if (fs::equivalent(file.parent_path(), dataset.root / folder, error))
+      refuse(dataset.root / folder);
+  // Of a screen.toml also images without a row, unless their folder is one above the screen.
+  if (dataset.form != TableForm::described) return;
+  const fs::path folder = real_path(dataset.root / read_screen_file(dataset.root).folder);
+  if (!lies_below(real_path(dataset.root), folder) && lies_below(file, folder)) refuse(folder);
 }
 
 int run_data_check(const CheckOptions& options) {
@@ -172,8 +216,8 @@ int run_data_stats(const StatsOptions& options) {
     fail(ErrorKind::data,
          "{}: no site has all of its images; `train_rxrx data check` lists what is missing",
          options.data.string());
-  for (const std::string& warning : stats.warnings)
-    fmt::print(stderr, "warning: left out: {}\n", warning);
+  for (const ImageWarning& warning : stats.warnings)
+    fmt::print(stderr, "warning: left out: {}\n", warning.message);
   const auto after = normalised(dataset, images, stats, options.normalise);
   print(options.json ? stats_json(dataset, stats, after) : stats_text(dataset, stats, after));
   return 0;
@@ -186,6 +230,7 @@ int run_data_montage(const MontageOptions& options) {
   if (options.columns < 1 || options.columns > 64)
     fail(ErrorKind::usage, "--columns {}: a row has 1 to 64 tiles", options.columns);
   const Dataset dataset = open_dataset(options.data);
+  require_outside(options.out, dataset);
   const FileImages images(dataset);
   const Picture picture =
       draw_montage(dataset, images, {options.sirna, options.tile, options.columns});
@@ -199,6 +244,7 @@ int run_data_pack(const PackOptions& options) {
   require_outside(options.out, options.data);
   if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
   Dataset dataset = open_dataset(options.data);
+  require_outside(options.out, dataset);
   if (options.selection) dataset = select_treatments(std::move(dataset));
   const std::unique_ptr<ImageSource> images = open_images(dataset, {}, options.resize);
   const PackReport report = pack_images(dataset, *images, options.out, codec);

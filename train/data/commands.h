@@ -1,7 +1,9 @@
 // `train_rxrx data check | stats | montage | pack`: the work behind the command line, which only
 // fills these structs. Each prints to stdout and returns the exit code; errors that end the command
-// are thrown. Nothing is ever written below `data`.
+// are thrown. Nothing is ever written below `data`, nor among the screen's images elsewhere.
 #pragma once
+
+#include "train/data/dataset.h"
 
 #include <cstdint>
 #include <filesystem>
@@ -13,6 +15,9 @@ namespace mono {
 // Throws Error(usage) where `out`, a file to be written, is missing, a folder, inside of `data` or
 // in a folder that does not exist.
 void require_outside(const std::filesystem::path& out, const std::filesystem::path& data);
+// Where it is a table of the screen or its screen.toml, or lies in a folder of its images, wherever
+// links, an absolute images.folder or one with ".." lead to.
+void require_outside(const std::filesystem::path& out, const Dataset& dataset);
 
 struct CheckOptions {
   std::filesystem::path data;

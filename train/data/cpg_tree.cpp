@@ -148,10 +148,7 @@ class Scanner {
       present_[extension][static_cast<size_t>(site)] |=
           static_cast<uint8_t>(1u << (file.channel - 1));
     }
-    if (unlisted > 0)
-      notes_.push_back(
-          fmt::format("{}: {} images have no row in the table and are not used, e.g. {}", dir,
-                      unlisted, example));
+    if (unlisted > 0) notes_.push_back(unlisted_note(dir, unlisted, example, problems_));
   }
 
   bool is_folder(const std::string& relative) const {

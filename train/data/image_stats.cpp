@@ -77,7 +77,7 @@ DatasetStats image_statistics(const Dataset& dataset, const ImageSource& images)
     for (size_t u = 0; u < count * channels; ++u) {
       const int index = sites[begin + u / channels], channel = static_cast<int>(u % channels);
       if (!faults[u].empty()) {
-        result.warnings.push_back(faults[u]);
+        result.warnings.push_back({index, channel, faults[u]});
         continue;
       }
       const Site& site = dataset.sites[static_cast<size_t>(index)];

@@ -37,10 +37,15 @@ struct GroupStats {  // of the images of one plate and channel
   double mean_of_stds = 0;
 };
 
+struct ImageWarning {  // an image that could not be read and is left out
+  int site = 0, channel = 0;
+  std::string message;
+};
+
 struct DatasetStats {
-  std::vector<ImageStats> images;     // of complete sites, by site and channel
-  std::vector<GroupStats> plates;     // by experiment, plate, channel
-  std::vector<std::string> warnings;  // one a file that could not be read and is left out
+  std::vector<ImageStats> images;      // of complete sites, by site and channel
+  std::vector<GroupStats> plates;      // by experiment, plate, channel
+  std::vector<ImageWarning> warnings;  // by site and channel
 };
 
 // Reads every image of every complete site, in parallel.

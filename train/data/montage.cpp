@@ -138,8 +138,7 @@ std::vector<Row> choose_rows(const Dataset& dataset, const MontageLayout& layout
     rows.push_back({name, choose_sites(dataset, layout.columns, of_sirna)});
     if (rows.back().sites.empty())
       fail(ErrorKind::usage,
-           "siRNA '{}' has no site with all images below {}; names are those of the table's column "
-           "sirna",
+           "treatment '{}' has no site with all images below {}; names are those of the table",
            name, dataset.root.string());
   }
   if (!layout.sirna.empty()) return rows;
@@ -161,17 +160,6 @@ std::vector<Row> choose_rows(const Dataset& dataset, const MontageLayout& layout
 }
 
 }  // namespace
-
-std::vector<uint8_t> faux_colour(std::span<const ChannelDisplay> displays, const uint8_t* planes,
-                                 const std::vector<int>& channels, size_t pixels) {
-  std::vector<ChannelDisplay> shown;
-  std::vector<CountRange> ranges;
-  for (const int c : channels) {
-    shown.push_back(displays[static_cast<size_t>(c)]);
-    ranges.push_back({0, shown.back().high});
-  }
-  return composite(shown, ranges, planes, pixels);
-}
 
 void draw_text(Picture& picture, int x, int y, int scale, const std::string& text) {
   for (const char c : text) {

@@ -25,10 +25,6 @@ struct Picture {
   PngInfo info() const { return {width, height, 3}; }
 };
 
-// Composite of channels (from 0, of displays) of planes (n,H,W), as (H,W,3).
-std::vector<uint8_t> faux_colour(std::span<const ChannelDisplay> displays, const uint8_t* planes,
-                                 const std::vector<int>& channels, size_t pixels);
-
 // Text in a fixed font of 6 x 9 pixels a character, times `scale`; clipped at the border.
 void draw_text(Picture& picture, int x, int y, int scale, const std::string& text);
 

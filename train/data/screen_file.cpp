@@ -6,6 +6,7 @@
 #include "train/data/csv.h"
 #include "train/data/image_file.h"
 #include "train/data/tiff.h"
+#include "train/data/well.h"
 
 #include <algorithm>
 #include <array>
@@ -46,12 +47,6 @@ const PlateFormat& plate_of(int wells) {
                                [&](const PlateFormat& p) { return p.wells == wells; });
   MONO_CHECK(it != kPlates.end(), "plates of {} wells", wells);
   return *it;
-}
-
-std::string row_name(int row) {  // from 0: A..Z, AA..AF
-  std::string name;
-  if (row >= 26) name += static_cast<char>('A' + row / 26 - 1);
-  return name + static_cast<char>('A' + row % 26);
 }
 
 // Colour-blind readers tell neighbours apart by order of brightness; ours.
@@ -306,7 +301,20 @@ ScreenFile read_screen_file(const std::filesystem::path& root) {
 
   screen.negative = document.names("controls.negative");
   screen.positive = document.names("controls.positive");
-  screen.no_control = document.names("controls.treatment", {""});
+  const auto listed = [](const ScreenNames& names, const std::string& name) {
+    return std::find(names.list.begin(), names.list.end(), name) != names.list.end();
+  };
+  for (const auto& [key, names] :
+       {std::pair("controls.negative", &screen.negative), {"controls.positive", &screen.positive}})
+    if (!screen.control && listed(*names, ""))
+      refuse(names->place,
+             "{}: '' would be wells without a treatment, which have no class; give them one in the "
+             "table, or name a column of roles in columns.control",
+             key);
+  // Wells of no role are treatments, unless that is what controls are.
+  std::vector<std::string> no_role = {""};
+  if (listed(screen.negative, "") || listed(screen.positive, "")) no_role.clear();
+  screen.no_control = document.names("controls.treatment", std::move(no_role));
   if (!screen.control && document.find("controls.treatment"))
     refuse(document.place("controls.treatment"),
            "controls.treatment lists values of columns.control, which is not given; leave it out");
@@ -338,8 +346,7 @@ ScreenFile read_screen_file(const std::filesystem::path& root) {
              "column, or name the experiments in split.test_experiments",
              key);
   for (const std::string& name : screen.test.list)
-    if (std::find(screen.train.list.begin(), screen.train.list.end(), name) !=
-        screen.train.list.end())
+    if (listed(screen.train, name))
       refuse(screen.test.place, "split.test: '{}' is also in split.train; it is one of them", name);
 
   if (!document.find("plate.wells"))
@@ -354,32 +361,32 @@ ScreenFile read_screen_file(const std::filesystem::path& root) {
 
   read_channels(document, screen);
   read_file_patterns(document, screen);
-  screen.folder = document.text("images.folder", false);
+  screen.folder = without_dots(document.text("images.folder", false));
   if (!screen.folder.empty() && screen.folder.back() != '/') screen.folder += '/';
-  if (screen.folder == "./") screen.folder.clear();
   screen.tiff_white = static_cast<int>(document.integer("images.white", kTiffWhite, 1, 65535));
   return screen;
 }
 
+std::string without_dots(std::string_view path) {
+  std::string out;
+  for (size_t at = 0; at < path.size();) {
+    const size_t end = std::min(path.find('/', at), path.size());
+    if (path.substr(at, end - at) != ".") out += path.substr(at, end + 1 - at);
+    at = end + 1;
+  }
+  return out;
+}
+
 std::string well_name(std::string_view text, int wells) {
-  size_t letters = 0;
-  while (letters < text.size() && ((text[letters] >= 'A' && text[letters] <= 'Z') ||
-                                   (text[letters] >= 'a' && text[letters] <= 'z')))
-    ++letters;
-  int column = 0;
-  if (letters < 1 || letters > 2 || text.size() > letters + 3 ||
-      !parse_int(text.substr(letters), column) || column < 1)
-    return {};
-  int row = 0;
-  for (const char c : text.substr(0, letters)) row = row * 26 + ((c | 0x20) - 'a' + 1);
+  const std::optional<Well> well = parse_well(text);
   const PlateFormat& plate = plate_of(wells);
-  if (row > plate.rows || column > plate.columns) return {};
-  return fmt::format("{}{:02}", row_name(row - 1), column);
+  if (!well || well->row >= plate.rows || well->column >= plate.columns) return {};
+  return well_name(*well);
 }
 
 std::string last_well(int wells) {
   const PlateFormat& plate = plate_of(wells);
-  return fmt::format("{}{:02}", row_name(plate.rows - 1), plate.columns);
+  return well_name(Well{plate.rows - 1, plate.columns - 1});
 }
 
 }  // namespace mono

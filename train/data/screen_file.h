@@ -6,7 +6,8 @@
 //   [columns]   experiment*, well*, treatment*, plate, site, control, split, cell_type, moa
 //                         each the name of a column, or a text with columns in braces
 //   [controls]  negative, positive     values of columns.control, else of columns.treatment
-//               treatment              the values of columns.control that are none ([""])
+//               treatment              the values of columns.control that are none ([""], unless
+//                                      that is listed as one)
 //   [split]     test_experiments       or, with columns.split, its values
 //               train (["train"]), test (["test"])
 //   [plate]     wells*    6, 12, 24, 48, 96, 384 or 1536
@@ -65,6 +66,9 @@ bool has_screen_file(const std::filesystem::path& root);
 // Throws Error(usage), `DIR/screen.toml:LINE:COL: ...`, for a key that is unknown (with the nearest
 // right one), missing, of a wrong type, out of range or at odds with another one.
 ScreenFile read_screen_file(const std::filesystem::path& root);
+
+// Without parts that are ".": "./a/./b" is "a/b", "." is "".
+std::string without_dots(std::string_view path);
 
 // The canonical name ("B02", "AA05") of a well of a plate of so many wells, from "B2", "b02", ...;
 // empty if the plate has none of that name.

@@ -7,6 +7,7 @@
 #include "train/data/screen_file.h"
 #include "train/data/table_fields.h"
 #include "train/data/tree.h"
+#include "train/data/well.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -29,11 +30,14 @@ struct Source {
 };
 using Sources = std::vector<Source>;
 
-// One line, of printable text.
+// One line of 1 to 128 printable characters, in UTF-8.
 bool is_value(std::string_view text) {
-  return !text.empty() && text.size() <= 128 && std::none_of(text.begin(), text.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+  const auto characters = std::count_if(text.begin(), text.end(), [](char c) {
+    return (static_cast<unsigned char>(c) & 0xC0) != 0x80;  // not a character's later byte
   });
+  return characters >= 1 && characters <= 128 && std::none_of(text.begin(), text.end(), [](char c) {
+           return static_cast<unsigned char>(c) < 0x20 || c == 0x7F;
+         });
 }
 
 // A file below the folder: no part of it is "..", none is empty, and it is not absolute.
@@ -47,6 +51,15 @@ bool stays_below(std::string_view file) {
   }
   return true;
 }
+
+// What a row's columns say, as text.
+struct Names {
+  std::string experiment, plate, moa;
+};
+struct Seen {
+  Names names;
+  int line = 0;
+};
 
 class Reader {
  public:
@@ -122,18 +135,25 @@ class Reader {
 
   // ---- rows -> sites ----------------------------------------------------------------------------
 
-  // The text that `sources` make of a row; a place is filled by `at`.
+  // The text that `sources` make of a row; a place is filled by `at`. Places that are all empty
+  // make nothing: no "@" of "{Compound}@{Dose}".
   template <class PlaceValue>
   std::string text_of(const Sources& sources, const CsvRow& row, const PlaceValue& at,
                       std::string& fault) const {
     std::string out;
+    const auto value_of = [&](const Source& s) {
+      return s.place >= 0 ? at(s.place) : row.fields[static_cast<size_t>(s.column)];
+    };
+    bool places = false, any = false;
+    for (const Source& s : sources)
+      if (s.piece->is_place) places = true, any = any || !value_of(s).empty();
+    if (places && !any) return out;
     for (const Source& s : sources) {
       if (!s.piece->is_place) {
         out += s.piece->text;
         continue;
       }
-      const std::string value =
-          s.place >= 0 ? at(s.place) : row.fields[static_cast<size_t>(s.column)];
+      const std::string value = value_of(s);
       if (!fill_place(*s.piece, value, out))
         fault = fmt::format("{{{}:{:02}}} needs a whole number, and {} is '{}'", s.piece->text,
                             s.piece->digits, s.piece->text, value);
@@ -182,10 +202,6 @@ class Reader {
         value, kScreenFile, did_you_mean(value, known));
   }
 
-  struct Names {
-    std::string experiment, plate, moa;
-  };
-
   void add_row(const CsvRow& row) {
     const auto bad = [&](const char* kind, const std::string& message) {
       problem(kind, row.line, message);
@@ -199,6 +215,9 @@ class Reader {
     site.cell_type = cell_type_.empty() ? kCells : value(cell_type_);
     const std::string well = value(well_), number = value(site_), control = value(control_),
                       part = value(split_);
+    // Also of rows with a fault: their names are there all the same.
+    experiments_seen_.insert(names.experiment);
+    values_seen_.insert(screen_.control ? control : site.sirna);
     if (!fault.empty()) return bad("number", fault + "; correct the row or the pattern");
     for (const auto& [key, text] : {std::pair("experiment", &names.experiment),
                                     {"plate", &names.plate},
@@ -236,20 +255,29 @@ class Reader {
                  "the treatment is not a name of 1 to 128 printable characters; correct "
                  "the row");
     if (names.moa.empty() || site.well_type == WellType::negative_control) names.moa = kNoMoa;
+    if (!is_value(names.moa))
+      return bad("moa",
+                 "the mechanism is not a name of 1 to 128 printable characters; correct the row");
     if (const auto message = contradiction(row, names, site, part); !message.empty())
       return bad("contradiction", message);
-    experiments_seen_.insert(names.experiment);
-    values_seen_.insert(screen_.control ? control : site.sirna);
     for (site.site = first; site.site <= last; ++site.site) {
       Site own = site;
       own.site_id = fmt::format("{}_{}_{}_{}", names.experiment, names.plate, site.well, site.site);
-      const auto [other, fresh] = seen_.emplace(own.site_id, row.line);
-      if (!fresh)
-        return bad(
-            "duplicate",
-            fmt::format("site '{}' was already given by {}:{}; delete one of the rows{}",
-                        own.site_id, screen_.table, other->second,
-                        screen_.site ? "" : ", or name the column of sites in columns.site"));
+      const auto [it, fresh] = seen_.emplace(own.site_id, Seen{names, row.line});
+      if (const Seen& other = it->second; !fresh) {
+        if (other.names.experiment != names.experiment)
+          return bad("id",
+                     fmt::format("experiment '{}' with plate '{}' makes the site_id '{}', as "
+                                 "'{}' with '{}' of {}:{} does; rename one of them",
+                                 names.experiment, names.plate, own.site_id, other.names.experiment,
+                                 other.names.plate, screen_.table, other.line));
+        return bad("duplicate",
+                   fmt::format("site '{}' was already given by {}:{}; delete one of the rows{}",
+                               own.site_id, screen_.table, other.line,
+                               !screen_.site    ? ", or name the column of sites in columns.site"
+                               : !screen_.plate ? ", or name the column of plates in columns.plate"
+                                                : ""));
+      }
       if (!name_files(row, names, well, screen_.site ? number : fmt::format("{}", own.site), own))
         return;
       names_.push_back(names);
@@ -260,26 +288,22 @@ class Reader {
   // Sets site.files; false with a problem.
   bool name_files(const CsvRow& row, const Names& names, const std::string& well,
                   const std::string& number, Site& site) {
-    const size_t letters = site.well.find_first_of("0123456789");
-    const std::string plate_row = site.well.substr(0, letters);
-    int column = 0, row_number = 0;
-    parse_int(site.well.substr(letters), column);
-    for (const char c : plate_row) row_number = row_number * 26 + (c - 'A' + 1);
+    const Well place_of_well = *parse_well(site.well);
     for (int c = 0; c < dataset_.channels_on_disk; ++c) {
       const auto at = [&](int place) {
         const std::string& name = kPlaces[static_cast<size_t>(place)];
         return name == "experiment"   ? names.experiment
                : name == "plate"      ? names.plate
                : name == "well"       ? site.well
-               : name == "row"        ? plate_row
-               : name == "column"     ? fmt::format("{}", column)
+               : name == "row"        ? row_name(place_of_well.row)
+               : name == "column"     ? fmt::format("{}", place_of_well.column + 1)
                : name == "site"       ? number
-               : name == "row_number" ? fmt::format("{}", row_number)
+               : name == "row_number" ? fmt::format("{}", place_of_well.row + 1)
                                       : screen_.channel_files[static_cast<size_t>(c)];
       };
       std::string fault;
-      const std::string file =
-          text_of(files_[files_.size() > 1 ? static_cast<size_t>(c) : 0], row, at, fault);
+      const std::string file = without_dots(
+          text_of(files_[files_.size() > 1 ? static_cast<size_t>(c) : 0], row, at, fault));
       if (!fault.empty()) {
         problem("number", row.line, fault + "; correct the row or images.file");
         return false;
@@ -310,9 +334,8 @@ class Reader {
   std::string contradiction(const CsvRow& row, const Names& names, const Site& site,
                             const std::string& part) {
     const auto differs = [&](std::unordered_map<std::string, Fact>& facts, const std::string& key,
-                             const std::string& value) -> const Fact* {
-      const auto [it, fresh] = facts.emplace(key, Fact{value, row.line});
-      return fresh || it->second.value == value ? nullptr : &it->second;
+                             const std::string& value) {
+      return earlier_fact(facts, key, {value, 0, row.line});
     };
     const auto said = [&](const Fact& f) {
       return fmt::format("{}:{} says '{}'", screen_.table, f.line, f.value);
@@ -420,11 +443,6 @@ class Reader {
          fmt::format("{}:{}:{}: {}", kScreenFile, place.line, place.column, message)});
   }
 
-  struct Fact {
-    std::string value;
-    int line = 0;
-  };
-
   const ScreenFile screen_;
   Dataset& dataset_;
   std::vector<Problem>& problems_;
@@ -432,7 +450,8 @@ class Reader {
   std::vector<Sources> files_;
   std::vector<Names> names_;  // of dataset_.sites
   std::set<std::string> experiments_seen_, values_seen_;
-  std::unordered_map<std::string, int> seen_, file_of_;  // site id, file -> line
+  std::unordered_map<std::string, Seen> seen_;    // site id -> its row
+  std::unordered_map<std::string, int> file_of_;  // file -> line
   std::unordered_map<std::string, Fact> cell_type_of_, part_of_, type_of_, moa_of_;
 };
 
@@ -469,10 +488,7 @@ void scan_screen_tree(Dataset& dataset, std::vector<Problem>& problems,
         example = name;
       }
     }
-    if (unlisted > 0)
-      notes.push_back(
-          fmt::format("{}: {} images have no row in the table and are not used, e.g. {}",
-                      folder.empty() ? "." : folder, unlisted, example));
+    if (unlisted > 0) notes.push_back(unlisted_note(folder, unlisted, example, problems));
   }
   dataset.layout = any ? Layout::described : Layout::none;
   find_image_size(dataset, problems);

@@ -137,10 +137,7 @@ class Scanner {
             static_cast<uint8_t>(1u << (file.channel == 0 ? 7 : file.channel - 1));
       }
     }
-    if (unlisted > 0)
-      notes_.push_back(
-          fmt::format("{}: {} images have no row in the table and are not used, e.g. {}", dir,
-                      unlisted, example));
+    if (unlisted > 0) notes_.push_back(unlisted_note(dir, unlisted, example, problems_));
   }
 
   void settle_presence() {
@@ -186,6 +183,16 @@ class Scanner {
 };
 
 }  // namespace
+
+std::string unlisted_note(const std::string& folder, int images, const std::string& example,
+                          const std::vector<Problem>& problems) {
+  const bool faults =
+      std::any_of(problems.begin(), problems.end(), [](const Problem& p) { return p.row > 0; });
+  return fmt::format("{}: {} no row in the table{} and {} not used, e.g. {}",
+                     folder.empty() ? "." : folder,
+                     images == 1 ? "1 image has" : fmt::format("{} images have", images),
+                     faults ? " (or one with a problem)" : "", images == 1 ? "is" : "are", example);
+}
 
 std::vector<std::string> sorted_names(const fs::path& folder) {
   std::vector<std::string> names;

@@ -16,6 +16,11 @@ void scan_tree(Dataset& dataset, std::vector<Problem>& problems, std::vector<std
 void scan_cpg_tree(Dataset& dataset, std::vector<Problem>& problems,
                    std::vector<std::string>& notes);
 
+// The note on images of a folder that no row speaks of. Rows with a problem, which are left out,
+// speak of none.
+std::string unlisted_note(const std::string& folder, int images, const std::string& example,
+                          const std::vector<Problem>& problems);
+
 // Names in a folder, sorted; none where it cannot be read.
 std::vector<std::string> sorted_names(const std::filesystem::path& folder);
 

@@ -186,7 +186,7 @@ TEST(Check, AbsentWellsAndUnlistedImagesAreNoProblems) {
   EXPECT_EQ(report.absent_by_experiment.at("HUVEC-02"), 2);
   EXPECT_EQ(report.complete_sites, 22);
   EXPECT_THAT(report.notes, testing::ElementsAre(
-                                testing::HasSubstr("1 images have no row"),
+                                testing::HasSubstr("1 image has no row in the table and is not"),
                                 testing::HasSubstr("images/RPE-07: the table has no experiment")));
 }
 
@@ -253,7 +253,7 @@ TEST(Stats, DamagedFilesAreLeftOutWithAWarning) {
   const DatasetStats stats = image_statistics(d, FileImages(d));
   EXPECT_EQ(stats.images.size(), 24u * 6 - 1);
   ASSERT_EQ(stats.warnings.size(), 1u);
-  EXPECT_THAT(stats.warnings[0], testing::HasSubstr(kImage));
+  EXPECT_THAT(stats.warnings[0].message, testing::HasSubstr(kImage));
   EXPECT_EQ(run_data_stats({dir.path(), true, {}}), 0);
 }
 
@@ -357,10 +357,32 @@ TEST(Normalisation, NoControlsIsAnError) {
 
 // ---- montage ------------------------------------------------------------------------------------
 
+// One pixel a site: counts of six channels.
+class Pixels : public ImageSource {
+ public:
+  explicit Pixels(std::vector<std::vector<uint8_t>> sites) : sites_(std::move(sites)) {}
+  void read(int site, std::span<const int> channels, uint8_t* planes) const override {
+    for (const int c : channels)
+      *planes++ = sites_[static_cast<size_t>(site)][static_cast<size_t>(c)];
+  }
+  int height() const override { return 1; }
+  int width() const override { return 1; }
+
+ private:
+  std::vector<std::vector<uint8_t>> sites_;
+};
+
 TEST(Montage, ColoursOfRxrxUtils) {
-  const std::vector<uint8_t> planes = {51, 200, 0, 0, 0, 64};  // channel 1, then channel 3
-  const auto rgb = faux_colour(channel_displays(Dataset{}), planes.data(), {0, 2}, 3);
-  EXPECT_THAT(rgb, testing::ElementsAre(19, 0, 249, 19, 0, 249, 255, 0, 25));
+  const Pixels images({{51, 0, 0, 0, 0, 0}, {200, 0, 0, 0, 0, 0}, {0, 0, 64, 0, 0, 0}});
+  const auto colour = [&](int site) {
+    const Picture p = draw_grid({}, images, {{"", {{site, -1, ""}}}}, 64, MontageScale::fixed);
+    const auto at = static_cast<size_t>((p.height - 32) * p.width + p.width / 2) * 3;  // its tile
+    return std::vector<int>(p.rgb.begin() + static_cast<ptrdiff_t>(at),
+                            p.rgb.begin() + static_cast<ptrdiff_t>(at) + 3);
+  };
+  EXPECT_THAT(colour(0), testing::ElementsAre(19, 0, 249));
+  EXPECT_THAT(colour(1), testing::ElementsAre(19, 0, 249));  // clipped
+  EXPECT_THAT(colour(2), testing::ElementsAre(255, 0, 25));
 }
 
 TEST(Montage, PictureOfASmallScreen) {
@@ -390,6 +412,30 @@ TEST(Commands, NothingIsWrittenIntoTheScreen) {
       EXPECT_THAT(e.what(), testing::HasSubstr("--out"));
     }
   }
+}
+
+// Images behind a link lie elsewhere, as does a table.
+TEST(Commands, NothingIsWrittenAmongImagesBehindALink) {
+  TempDir dir, store;
+  make_screen(dir);
+  fs::rename(dir / "images", store / "images");
+  fs::create_directory_symlink(store / "images", dir / "images");
+  fs::rename(dir / "metadata.csv", store / "table.csv");
+  fs::create_symlink(store / "table.csv", dir / "metadata.csv");
+  const fs::path image = store / kImage;
+  const std::string before = test::read_text(image);
+  for (const fs::path& target : {image, image.parent_path() / "new.png", store / "table.csv"}) {
+    try {
+      run_data_montage({dir.path(), target, {}, 128, 4});
+      ADD_FAILURE() << target;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::usage);
+      EXPECT_THAT(e.what(), testing::HasSubstr("--out"));
+    }
+    EXPECT_THROW(run_data_pack({dir.path(), target}), Error);
+  }
+  EXPECT_EQ(test::read_text(image), before);
+  EXPECT_EQ(run_data_montage({dir.path(), store / "m.png", {}, 128, 4}), 0);
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ TEST(CpgTree, ImagesWithoutARowAndWithoutAPlateAreNotes) {
   EXPECT_THAT(report.notes,
               testing::UnorderedElementsAre(
                   testing::HasSubstr("SQ99: 1 images of a plate that the table does not have"),
-                  testing::HasSubstr("P1: 1 images have no row in the table and are not used")));
+                  testing::HasSubstr("P1: 1 image has no row in the table and is not used, e.g.")));
 }
 
 // A grey TIFF of one uncompressed strip, 16 bits, little-endian, as the microscope's are.

@@ -8,7 +8,10 @@
 #include "tests/paths.h"
 #include "tests/train/data/own_screen.h"
 #include "tests/train/data/test_screen.h"
+#include "train/commands.h"
 #include "train/data/check.h"
+#include "train/data/commands.h"
+#include "train/data/csv.h"
 #include "train/data/image_source.h"
 #include "train/data/png.h"
 #include "train/data/screen_file.h"
@@ -131,6 +134,105 @@ names = ["a", "b"]
   EXPECT_TRUE(d.sites[8].in_test);
 }
 
+// A test row of which all parts of the treatment are empty is unlabelled, and a role may be empty.
+TEST(OwnScreen, EmptyPartsMakeNoName) {
+  TempDir dir;
+  write_tables(dir.path(), R"(
+[table]
+file = "wells.csv"
+[columns]
+experiment = "e"
+well = "w"
+treatment = "{t}@{d:02}"
+control = "r"
+[controls]
+negative = [""]
+treatment = ["x"]
+[split]
+test_experiments = ["2"]
+[plate]
+wells = 6
+[images]
+folder = "./a/."
+file = "./{e}/./{w}.png"
+[channels]
+names = ["only"]
+)",
+               "e,w,t,d,r\n1,A1,A,3,x\n1,A2,D,0,\n2,A1,,,x\n");
+  const Opened o = open(dir.path());
+  ASSERT_TRUE(o.problems.empty()) << o.problems[0].message;
+  EXPECT_THAT(o.dataset.class_names, ElementsAre("A@03", "D@00"));
+  EXPECT_EQ(o.dataset.sites[1].well_type, WellType::negative_control);
+  EXPECT_EQ(o.dataset.sites[2].sirna_id, -1);
+  EXPECT_EQ(o.dataset.file_of(o.dataset.sites[2], 0), "a/2/A1.png");
+}
+
+// {plate} is the plate's name and {row} the well's row, whatever columns of these names hold.
+TEST(OwnScreen, PlacesComeBeforeColumns) {
+  TempDir dir;
+  write_tables(dir.path(),
+               replaced(test::own_description(), "{plate}/{well}-f{site:02}",
+                        "{plate}/{well}{row}-f{site:02}{Operator}"),
+               replaced(test::own_table(), "Barcode,Position,Field,Compound,Target,Run,Operator",
+                        "Barcode,Position,Field,Compound,row,plate,Operator"));
+  write_text(dir / "screen.toml",
+             replaced(replaced(test::read_text(dir / "screen.toml"), "\"Target\"", "\"row\""),
+                      "\"Run\"", "\"plate\""));
+  const Opened o = open(dir.path());
+  ASSERT_TRUE(o.problems.empty()) << o.problems[0].message;
+  EXPECT_EQ(o.dataset.file_of(o.dataset.sites[0], 0), "plates/PL1-10/B02B-f01AB-405.png");
+}
+
+// As few and as many channels as may be, and three, which are not the RGB of RxRx1-WILDS: from the
+// files and from a cache.
+TEST(OwnScreen, OneToEightChannels) {
+  for (const int channels : {1, 3, 8}) {
+    SCOPED_TRACE(channels);
+    TempDir dir, out;
+    std::string names;
+    for (int c = 1; c <= channels; ++c) names += fmt::format("\"c{}\", ", c);
+    write_tables(dir.path(),
+                 fmt::format(R"(
+[table]
+file = "wells.csv"
+[columns]
+experiment = "e"
+well = "w"
+treatment = "t"
+[plate]
+wells = 6
+[images]
+file = "{{well}}-{{channel}}.png"
+[channels]
+names = [{}]
+)",
+                             names),
+                 "e,w,t\nx,A1,one\nx,A2,two\n");
+    std::vector<uint8_t> pixels(4);
+    for (int well = 1; well <= 2; ++well)
+      for (int c = 1; c <= channels; ++c) {
+        pixels = {static_cast<uint8_t>(10 * well + c), 0, 1, 2};
+        write_png(dir / fmt::format("A{:02}-{}.png", well, c), {2, 2, 1}, pixels.data(), 1);
+      }
+    EXPECT_TRUE(check_dataset(dir.path()).problems.empty());
+    EXPECT_EQ(run_data_pack({dir.path(), out / "cache", "raw", 0, false, false}), 0);
+    EXPECT_EQ(run_data_montage({dir.path(), out / "m.png", {}, 112, 2}), 0);
+    for (const fs::path& cache : {fs::path(), out / "cache"}) {
+      Dataset d = open_dataset(dir.path());
+      const auto images = open_images(d, cache);
+      EXPECT_FALSE(d.rgb);
+      ASSERT_EQ(d.channels_on_disk, channels);
+      for (int well = 1; well <= 2; ++well) {
+        EXPECT_TRUE(d.complete(well - 1));
+        for (int c = 0; c < channels; ++c) {
+          images->read(well - 1, std::span(&c, 1), pixels.data());
+          EXPECT_THAT(pixels, ElementsAre(10 * well + c + 1, 0, 1, 2));
+        }
+      }
+    }
+  }
+}
+
 TEST(OwnScreen, Wells) {
   EXPECT_EQ(well_name("b2", 96), "B02");
   EXPECT_EQ(well_name("H012", 96), "H12");
@@ -213,7 +315,7 @@ class OwnScreenCommands : public testing::Test {
   static inline TempDir* screen_ = nullptr;
 };
 
-TEST_F(OwnScreenCommands, CheckStatsMontageAndPack) {
+TEST_F(OwnScreenCommands, CheckStatsAndMontage) {
   const Outcome check = run("data check --json");
   EXPECT_EQ(check.code, 0) << check.out << check.err;
   const JsonView report = parse_json(check.out, "check");
@@ -275,6 +377,63 @@ TEST_F(OwnScreenCommands, TrainOnViews) {
   EXPECT_EQ(evaluate.code, 0) << evaluate.err;
 }
 
+// Names with commas and quotes, in the table of what a run does without.
+TEST(OwnScreen, WhatIsLeftOutIsListed) {
+  TempDir dir;
+  test::write_own_screen(dir / "screen");
+  std::string table = test::own_table();
+  for (size_t at = 0; (at = table.find("run 1", at)) != table.npos; at += 5)
+    table.replace(at, 5, "\"run, 1\"");
+  write_text(dir / "screen" / "wells.csv", table);
+  fs::remove(dir / "screen" / "plates" / "PL1-9" / "B03-f02-488.png");
+  TrainOptions train;
+  train.recipe = "own/adabn";
+  train.sets = {"model.backbone=densenet_smoke",
+                "model.growth=4",
+                "model.blocks=[1,2]",
+                "model.stem=8",
+                "model.neck=16",
+                "batch.groups=2",
+                "batch.group_size=6",
+                "data.crop=16",
+                "train.epochs=1",
+                "checkpoint.every_epochs=0"};
+  train.data = dir / "screen";
+  train.out = dir / "run";
+  EXPECT_EQ(run_train(train), 0);
+  const CsvTable list = read_csv(dir / "run" / "left_out.csv", "left_out.csv");
+  ASSERT_EQ(list.rows.size(), 1u);
+  EXPECT_THAT(list.rows[0].fields,
+              ElementsAre("run, 1_PL1-9_B03_2", "plates/PL1-9/B03-f02-488.png: missing"));
+}
+
+// images.folder may lead out of --data: what lies there is as safe.
+TEST(OwnScreen, ImagesOutsideItsFolderAreNotOverwritten) {
+  for (const bool absolute : {false, true}) {
+    TempDir dir;
+    test::write_own_screen(dir / "screen");
+    fs::rename(dir / "screen" / "plates", dir / "plates");
+    write_text(dir / "screen" / "screen.toml",
+               replaced(test::own_description(), "\"plates\"",
+                        absolute ? "\"" + (dir / "plates").string() + "\"" : "\"../plates\""));
+    const fs::path image = dir / "plates" / "PL1-9" / "B02-f01-405.png";
+    const std::string before = test::read_text(image);
+    try {
+      run_data_montage({dir / "screen", image, {}, 112, 2});
+      ADD_FAILURE() << "overwritten";
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::usage);
+      EXPECT_THAT(e.what(), HasSubstr("lies among the screen's images"));
+    }
+    EXPECT_EQ(test::read_text(image), before);
+    // Nor what has no row.
+    fs::create_directory(dir / "plates" / "PL9-1");
+    EXPECT_THROW(run_data_montage({dir / "screen", dir / "plates" / "PL9-1" / "a.png", {}, 112, 2}),
+                 Error);
+    EXPECT_EQ(run_data_montage({dir / "screen", dir / "m.png", {}, 112, 2}), 0);
+  }
+}
+
 // ---- mistakes -----------------------------------------------------------------------------------
 
 struct KeyCase {
@@ -309,6 +468,9 @@ INSTANTIATE_TEST_SUITE_P(
         KeyCase{"wells = 96", "", "21:2: key 'plate.wells' is missing"},
         KeyCase{"[\"DMSO\"]", "\"DMSO\"", "where an array of strings, such as [\"DMSO\"]"},
         KeyCase{"[\"DMSO\"]", "[\"taxol\"]", "'taxol' is also in controls.negative"},
+        KeyCase{"[\"DMSO\"]", "[\"DMSO\", \"\"]",
+                "15:1: controls.negative: '' would be wells without a treatment, which have no "
+                "class"},
         KeyCase{"[\"DMSO\"]", "[\"DMSO\"]\ntreatment = [\"x\"]",
                 "lists values of columns.control, which is not given"},
         KeyCase{"test_experiments = [\"run 3\"]", "test = [\"x\"]",
@@ -364,6 +526,16 @@ INSTANTIATE_TEST_SUITE_P(
                   "wells.csv:2: site 'one' is not a whole number from 0 to 9999"},
         TableCase{"", "", "PL1-9,B2,1", "PL1-9,B2,2", "duplicate",
                   "wells.csv:3: site 'run 1_PL1-9_B02_2' was already given by wells.csv:2"},
+        TableCase{"", "", "PL1-9,B2,1,taxol,tubulin,run 1,AB\nPL1-9,B2,2,taxol,tubulin,run 1,",
+                  "a_PL1-9,B2,1,taxol,tubulin,run 1,AB\nPL1-9,B2,1,taxol,tubulin,run 1_a,", "id",
+                  "wells.csv:3: experiment 'run 1_a' with plate 'PL1-9' makes the site_id "
+                  "'run 1_a_PL1-9_B02_1', as 'run 1' with 'a_PL1-9' of wells.csv:2 does; rename"},
+        TableCase{"", "", "1,taxol,tubulin", "1,taxol,\"tub\nulin\"", "moa",
+                  "wells.csv:2: the mechanism is not a name of 1 to 128 printable characters"},
+        TableCase{"\"Compound\"", "\"{Compound}@{Target}\"", "1,taxol,tubulin", "1,,", "label",
+                  "wells.csv:2: the training row has no treatment"},
+        TableCase{"\"{plate}/{well}", "\"{Operator}/{plate}/{well}", "run 1,AB", "run 1,a/./../b",
+                  "file", "makes 'a/../b/PL1-9/B02-f01-405.png' of the row, which is not a file"},
         TableCase{"", "", "PL1-9,B2,1", ",B2,1", "plate",
                   "wells.csv:2: plate '' is not a name of 1 to 128 printable characters"},
         TableCase{"", "", "PL1-9,B2,1", "../x,B2,1", "file",
@@ -384,6 +556,34 @@ INSTANTIATE_TEST_SUITE_P(
         TableCase{"\"wells.csv\"", "\"wells.csv\"", "PL1-9,B2,1", "PL1-9,,1", "well",
                   "wells.csv:2: well ''"}));
 
+// One fault of all rows is no further one of screen.toml, nor of the images.
+TEST(OwnScreen, FaultyRowsAreNoReasonForMore) {
+  TempDir dir;
+  test::write_own_screen(dir.path());
+  write_text(dir / "screen.toml", replaced(test::own_description(), "\"Position\"", "\"Field\""));
+  const Opened o = open(dir.path());
+  EXPECT_EQ(o.problems.size(), 48u);
+  for (const Problem& p : o.problems) EXPECT_EQ(p.kind, "well");
+  // One row: its images are said to have a faulty one.
+  write_tables(dir.path(), test::own_description(),
+               replaced(test::own_table(), "PL1-9,B2,1", "PL1-9,I2,1"));
+  EXPECT_THAT(open(dir.path()).notes,
+              ElementsAre("plates/PL1-9: 4 images have no row in the table (or one with a problem) "
+                          "and are not used, e.g. B02-f01-405.png"));
+}
+
+TEST(OwnScreen, NamesAreMeasuredInCharacters) {
+  TempDir dir;
+  std::string name;
+  for (int i = 0; i < 128; ++i) name += "\u00e9";
+  write_tables(dir.path(), replaced(test::own_description(), "negative = [\"DMSO\"]\n", ""),
+               replaced(test::own_table(), "1,DMSO", "1," + name));
+  EXPECT_TRUE(open(dir.path()).problems.empty());
+  write_tables(dir.path(), replaced(test::own_description(), "negative = [\"DMSO\"]\n", ""),
+               replaced(test::own_table(), "1,DMSO", "1," + name + "e"));
+  EXPECT_EQ(open(dir.path()).problems.size(), 1u);
+}
+
 TEST(OwnScreen, MissingFilesAreNamed) {
   TempDir dir;
   test::write_own_screen(dir.path());
@@ -396,7 +596,7 @@ TEST(OwnScreen, MissingFilesAreNamed) {
   EXPECT_EQ(report.complete_sites, 47);
   ASSERT_EQ(report.notes.size(), 1u);
   EXPECT_EQ(report.notes[0],
-            "plates/PL2-9: 1 images have no row in the table and are not used, e.g. x.png");
+            "plates/PL2-9: 1 image has no row in the table and is not used, e.g. x.png");
   // Nothing where the pattern points: the first name that was looked for.
   fs::remove_all(dir / "plates");
   const CheckReport none = check_dataset(dir.path());
