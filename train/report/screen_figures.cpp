@@ -1,6 +1,7 @@
 #include "train/report/screen_figures.h"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <limits>
 #include <map>
@@ -8,6 +9,7 @@
 #include <tuple>
 
 #include "kernels/base/error.h"
+#include "train/data/well.h"
 
 namespace mono::report {
 namespace {
@@ -131,6 +133,29 @@ std::vector<WellFigure> well_figures(const Dataset& dataset, const DatasetStats&
         {well, static_cast<int>(sums.sites.size()), std::isfinite(shift) ? shift : kNothing});
   }
   return figures;
+}
+
+HeatMap plate_map(const std::vector<WellFigure>& wells, bool shift) {
+  HeatMap map{.title = shift ? "Brightness by place" : "Sites by place"};
+  map.unit = shift ? "log2" : "sites with all images";
+  map.diverging = shift;
+  std::vector<Well> places;
+  Well first{INT_MAX, INT_MAX}, last{-1, -1};
+  for (const WellFigure& figure : wells) {
+    const Well place = parse_well(figure.well).value();
+    first = {std::min(first.row, place.row), std::min(first.column, place.column)};
+    last = {std::max(last.row, place.row), std::max(last.column, place.column)};
+    places.push_back(place);
+  }
+  for (int row = first.row; row <= last.row; ++row) map.rows.push_back(row_name(row));
+  for (int column = first.column; column <= last.column; ++column)
+    map.columns.push_back(fmt::format("{:02}", column + 1));
+  map.values.assign(map.rows.size() * map.columns.size(), kNothing);
+  for (size_t i = 0; i < wells.size(); ++i)
+    map.values[static_cast<size_t>(places[i].row - first.row) * map.columns.size() +
+               static_cast<size_t>(places[i].column - first.column)] =
+        shift ? wells[i].shift : wells[i].images;
+  return map;
 }
 
 std::optional<NeighbourShare> same_experiment_neighbours(FeatureView features,

@@ -9,6 +9,7 @@
 #include "nn/functional/nearest.h"
 #include "train/data/dataset.h"
 #include "train/data/image_stats.h"
+#include "train/report/chart.h"
 
 namespace mono::report {
 
@@ -39,6 +40,9 @@ struct WellFigure {
   double shift = 0;  // NaN where a plate is black
 };
 std::vector<WellFigure> well_figures(const Dataset& dataset, const DatasetStats& stats);
+
+// Their `shift`, or else their `images`, from the first row and column that occur to the last.
+HeatMap plate_map(const std::vector<WellFigure>& wells, bool shift);
 
 // The k nearest neighbours (by cosine) of each row among the rows of other wells: how many are of
 // its own experiment, and how many would be if neighbours were drawn at random. k: at most

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <map>
 #include <set>
 #include <tuple>
@@ -17,7 +16,6 @@
 #include "train/data/image_stats.h"
 #include "train/data/montage.h"
 #include "train/data/published.h"
-#include "train/data/table_fields.h"
 #include "train/device.h"
 #include "train/evaluate/inference.h"
 #include "train/evaluate/trained_run.h"
@@ -27,6 +25,7 @@
 #include "train/report/page.h"
 #include "train/report/screen_figures.h"
 #include "train/run_directory.h"
+#include "train/shell_quote.h"
 
 namespace mono {
 namespace {
@@ -35,8 +34,6 @@ using report::Badge;
 using report::Cell;
 using report::Page;
 using report::Table;
-
-constexpr double kNothing = std::numeric_limits<double>::quiet_NaN();
 
 std::string count(int64_t n) {
   return report::figure_text(static_cast<double>(n), 0);
@@ -62,7 +59,7 @@ struct Screen {
   std::unique_ptr<ImageSource> images;
   DatasetStats stats;
   report::BrightnessShift brightness;
-  int complete = 0;
+  int complete = 0;  // sites of which all images are there and can be read
 };
 
 // ---- what is there ------------------------------------------------------------------------------
@@ -242,6 +239,7 @@ void add_brightness(Page& page, const Screen& screen) {
   const Dataset& d = screen.dataset;
   const report::BrightnessShift& b = screen.brightness;
   page.section("How far experiments differ");
+  if (b.experiments.empty()) return page.note("There are no images to measure.");
   const std::string of =
       b.of_controls ? "of the negative controls, which are the same in every experiment"
                     : "of all images (not every experiment has images of negative controls), which "
@@ -276,42 +274,13 @@ void add_brightness(Page& page, const Screen& screen) {
 
 // ---- plates -------------------------------------------------------------------------------------
 
-// A map of the wells that occur, from the first row and column to the last.
-report::HeatMap plate_map(const std::vector<report::WellFigure>& wells, bool brightness) {
-  std::set<std::string, NaturalLess> columns;
-  std::set<std::pair<size_t, std::string>> rows;  // "Z" before "AA"
-  const auto split = [](const std::string& well) {
-    const size_t letters = well.find_first_of("0123456789");
-    return std::pair(well.substr(0, letters), well.substr(letters));
-  };
-  for (const report::WellFigure& w : wells) {
-    const auto [row, column] = split(w.well);
-    rows.emplace(row.size(), row);
-    columns.insert(column);
-  }
-  report::HeatMap map{.title = brightness ? "Brightness by place" : "Sites by place"};
-  for (const auto& row : rows) map.rows.push_back(row.second);
-  map.columns.assign(columns.begin(), columns.end());
-  map.values.assign(map.rows.size() * map.columns.size(), kNothing);
-  for (const report::WellFigure& w : wells) {
-    const auto [row, column] = split(w.well);
-    const auto r =
-        static_cast<size_t>(std::find(map.rows.begin(), map.rows.end(), row) - map.rows.begin());
-    const auto c = static_cast<size_t>(std::find(map.columns.begin(), map.columns.end(), column) -
-                                       map.columns.begin());
-    map.values[r * map.columns.size() + c] = brightness ? w.shift : w.images;
-  }
-  map.unit = brightness ? "log2" : "sites with all images";
-  map.diverging = brightness;
-  return map;
-}
-
 void add_plates(Page& page, const Screen& screen) {
   const std::vector<report::WellFigure> wells = report::well_figures(screen.dataset, screen.stats);
   if (wells.size() < 2) return;  // nothing to compare
   page.section("Plates");
-  page.figure(plate_map(wells, false), "Sites with all images at each place, over all plates.");
-  page.figure(plate_map(wells, true),
+  page.figure(report::plate_map(wells, false),
+              "Sites with all images at each place, over all plates.");
+  page.figure(report::plate_map(wells, true),
               "Brightness of each place relative to its plate, over all plates and channels: what "
               "depends on the place. Wells of few sites also show their treatments.");
 }
@@ -322,7 +291,8 @@ void add_problems(Page& page, const Screen& screen, bool quick) {
   page.section("Missing and damaged");
   const CheckReport& check = screen.check;
   const std::string how =
-      quick ? "sizes and headers were looked at (--quick)" : "every pixel was decoded";
+      quick ? "sizes and headers were looked at (--quick), and the pixels that this page is made of"
+            : "every pixel was decoded";
   if (check.problems.empty())
     page.note(
         fmt::format("Nothing: of {}, {}.", plural(check.images_checked, "image", "images"), how),
@@ -406,8 +376,8 @@ Embedded embed_controls(const TrainedRun& run) {
          "more), too few for a map of them; leave --run out",
          d.root.string(), result.sites.size());
   if (setup.recipe.batch.form == BatchForm::views) {
-    result.how_before = "as the network gives it";
-    result.how_after = "after Z-norm by experiment";
+    result.how_before = "the network's features";
+    result.how_after = "features after Z-norm by experiment";
     result.before = *view_features(setup, *run.model, result.sites, "embed");
     result.after = z_norm(result.before, result.experiment, {}, ZNorm::all);
     return result;
@@ -464,10 +434,10 @@ report::Scatter map_of(const Dataset& d, const Embedded& e, const Features& feat
 }
 
 // Returns the line that says it in numbers; empty where there is none to say.
-std::string add_embedding(Page& page, const ScreenReportOptions& options, const TrainedRun& run) {
+std::string add_embedding(Page& page, const ScreenReportOptions& options, const TrainedRun& run,
+                          const Embedded& e) {
   const Dataset& d = run.setup->dataset;
   const RunInfo info = read_run_info(options.run);
-  const Embedded e = embed_controls(run);
   page.section("Negative controls in an embedding");
   page.paragraph(fmt::format(
       "{} of {} in {}, all untreated: whatever tells experiments apart here is a batch "
@@ -507,7 +477,7 @@ std::string add_embedding(Page& page, const ScreenReportOptions& options, const 
   Table table{.caption = fmt::format("Of the {} nearest neighbours of an image among the {} images "
                                      "(by cosine, its own well left out), those of its experiment",
                                      near->k, near->rows),
-              .columns = {{"statistics"}, {"same experiment", true}, {"by chance", true}},
+              .columns = {{"with"}, {"same experiment", true}, {"by chance", true}},
               .rows = {{e.how_before, percent(near->share), percent(near->chance)},
                        {e.how_after, percent(near_after->share), percent(near_after->chance)}}};
   page.table(table);
@@ -520,11 +490,17 @@ std::string add_embedding(Page& page, const ScreenReportOptions& options, const 
 
 std::string lead_of(const Screen& screen) {
   const Dataset& d = screen.dataset;
+  const auto sites = static_cast<int64_t>(d.sites.size());
   std::string lead =
-      fmt::format("{} of {} with all images, in {}.", plural(screen.complete, "site", "sites"),
-                  count(static_cast<int64_t>(d.sites.size())),
-                  plural(static_cast<int64_t>(screen.brightness.experiments.size()), "experiment",
-                         "experiments"));
+      sites == 0 ? "The table has no site that can be used."
+      : screen.complete == 0
+          ? fmt::format("None of {} has all of its images.", plural(sites, "site", "sites"))
+          : fmt::format("{} of {} with all images, in {}.",
+                        plural(screen.complete, "site", "sites"), count(sites),
+                        plural(static_cast<int64_t>(screen.brightness.experiments.size()),
+                               "experiment", "experiments"));
+  if (const auto problems = static_cast<int64_t>(screen.check.problems.size()); problems > 0)
+    lead += fmt::format(" {} listed below.", plural(problems, "problem is", "problems are"));
   const Extremes x = extremes_of(d, screen.brightness);
   if (x.brightest >= 0)
     lead += fmt::format(" {} are {} times as bright in {} as in {} ({}{}).",
@@ -535,6 +511,43 @@ std::string lead_of(const Screen& screen) {
   return lead;
 }
 
+// Of a screen with problems an error of its data is one more of them, and the page goes without
+// what `work` adds; of a sound one it ends the command.
+template <class Work>
+void attempt(Screen& screen, const char* kind, const Work& work) {
+  try {
+    work();
+  } catch (const Error& error) {
+    if (error.kind() != ErrorKind::data || screen.check.problems.empty()) throw;
+    screen.check.problems.push_back({kind, ".", 0, error.what()});
+  }
+}
+
+// Everything that is measured of the screen.
+void open_screen(const ScreenReportOptions& options, Screen& screen) {
+  std::vector<Problem> problems;
+  std::vector<std::string> notes;
+  Dataset& d = screen.dataset;
+  d = open_dataset(options.data, problems, notes);  // faulty rows are left out
+  require_outside(options.out, d);
+  screen.check = check_dataset(d, std::move(problems), std::move(notes), options.quick);
+  if (!d.sites.empty() && (d.image_size > 0 || !options.cache.empty()))
+    attempt(screen, "images",
+            [&] { screen.images = open_images(d, options.cache, options.resize); });
+  if (screen.images) screen.stats = image_statistics(d, *screen.images);
+  std::set<std::string> known;
+  for (const Problem& p : screen.check.problems) known.insert(p.file);
+  for (const ImageWarning& w : screen.stats.warnings) {
+    Site& site = d.sites[static_cast<size_t>(w.site)];
+    site.channels_present = 0;  // for all that follows
+    const std::string file = d.file_of(site, w.channel);
+    if (known.insert(file).second && known.insert(w.message).second)
+      screen.check.problems.push_back({"damaged", file, site.row, w.message});
+  }
+  for (int i = 0; i < static_cast<int>(d.sites.size()); ++i) screen.complete += d.complete(i);
+  screen.brightness = report::brightness_shift(d, screen.stats);
+}
+
 }  // namespace
 
 int run_data_report(const ScreenReportOptions& options) {
@@ -542,15 +555,7 @@ int run_data_report(const ScreenReportOptions& options) {
   if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
   const Device device = choose_device(options.compute.device, options.compute.threads);
   Screen screen;
-  screen.check = check_dataset(options.data, options.quick);
-  std::vector<Problem> problems;
-  std::vector<std::string> notes;
-  screen.dataset = open_dataset(options.data, problems, notes);  // faulty rows are left out
-  screen.images = open_images(screen.dataset, options.cache, options.resize);
-  for (int i = 0; i < static_cast<int>(screen.dataset.sites.size()); ++i)
-    screen.complete += screen.dataset.complete(i);
-  screen.stats = image_statistics(screen.dataset, *screen.images);
-  screen.brightness = report::brightness_shift(screen.dataset, screen.stats);
+  open_screen(options, screen);
   const Dataset& d = screen.dataset;
 
   std::error_code error;
@@ -564,11 +569,15 @@ int run_data_report(const ScreenReportOptions& options) {
   if (is_synthetic(d)) page.badge("synthetic", Badge::caution);
   page.badge("no figure of a paper", Badge::caution);
   std::optional<TrainedRun> run;
-  if (!options.run.empty()) {
-    run = load_run(options.run, "", options.data, options.cache, device);
+  std::optional<Embedded> embedded;
+  if (!options.run.empty())
+    attempt(screen, "embedding", [&] {
+      run = load_run(options.run, "", options.data, options.cache, device);
+      embedded = embed_controls(*run);
+    });
+  if (embedded)
     page.badge(fmt::format("network: {}, {} training images", run->setup->recipe.name,
                            count(static_cast<int64_t>(run->setup->split.train.size()))));
-  }
   const std::string lead = lead_of(screen);
   page.lead(lead);
   add_overview(page, screen);
@@ -576,14 +585,19 @@ int run_data_report(const ScreenReportOptions& options) {
   add_brightness(page, screen);
   add_plates(page, screen);
   add_problems(page, screen, options.quick);
-  const std::string embedding = run ? add_embedding(page, options, *run) : "";
+  const std::string embedding = embedded ? add_embedding(page, options, *run, *embedded) : "";
   if (!embedding.empty()) page.paragraph(embedding);
   page.section("To repeat this page");
-  std::string command = fmt::format("train_rxrx data report --data {} --out {}",
-                                    options.data.string(), options.out.string());
-  if (!options.run.empty()) command += " --run " + options.run.string();
-  if (!options.cache.empty()) command += " --cache " + options.cache.string();
-  if (options.resize > 0) command += fmt::format(" --resize {}", options.resize);
+  std::string command = "train_rxrx data report";
+  const auto add = [&](const char* option, const std::string& value) {
+    if (!value.empty()) command += fmt::format(" {} {}", option, shell_quoted(value));
+  };
+  add("--data", options.data.string());
+  add("--out", options.out.string());
+  add("--run", options.run.string());
+  add("--cache", options.cache.string());
+  add("--title", options.title);
+  if (options.resize > 0) add("--resize", fmt::to_string(options.resize));
   if (options.quick) command += " --quick";
   page.code(command);
   write_file_durably(options.out.string(), page.html());

@@ -375,6 +375,11 @@ TEST_F(OwnScreenCommands, TrainOnViews) {
   ASSERT_EQ(train.code, 0) << train.err;
   const Outcome evaluate = run("evaluate " + folder);
   EXPECT_EQ(evaluate.code, 0) << evaluate.err;
+  const Outcome report =
+      run("data report --run " + folder + " --out '" + (work_ / "page.html").string() + "'");
+  EXPECT_EQ(report.code, 0) << report.err;
+  EXPECT_THAT(report.out, AllOf(HasSubstr("% with the network's features, "),
+                                HasSubstr("% with features after Z-norm by experiment, ")));
 }
 
 // Names with commas and quotes, in the table of what a run does without.

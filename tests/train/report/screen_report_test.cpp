@@ -77,6 +77,19 @@ TEST(ScreenFigures, WellsAreComparedWithTheirPlates) {
   EXPECT_NEAR(wells[1].shift, std::log2(1.5), 1e-12);
 }
 
+TEST(ScreenFigures, MapsOfPlatesHaveTheirGaps) {
+  const report::HeatMap map =
+      report::plate_map({{"Z09", 2, 0.5}, {"AB11", 4, -1}, {"Z10", 6, 0}}, true);
+  EXPECT_THAT(map.rows, testing::ElementsAre("Z", "AA", "AB"));
+  EXPECT_THAT(map.columns, testing::ElementsAre("09", "10", "11"));
+  ASSERT_EQ(map.values.size(), 9u);
+  EXPECT_EQ(map.values[0], 0.5);
+  EXPECT_EQ(map.values[1], 0);
+  EXPECT_EQ(map.values[8], -1);
+  EXPECT_TRUE(std::isnan(map.values[3]));
+  EXPECT_EQ(report::plate_map({{"B02", 3, 0.5}}, false).values, std::vector<double>{3});
+}
+
 // Four wells of two experiments, two sites each: neighbours by direction alone.
 TEST(ScreenFigures, NeighboursOfTheSameExperiment) {
   Features x(8, 2);
@@ -119,6 +132,42 @@ TEST(ScreenReport, SaysWhatIsThereAndWhatIsWrong) {
   EXPECT_THROW(run_data_report(options), Error);  // never into the screen
 }
 
+std::string page_of(const ScreenReportOptions& options) {
+  EXPECT_EQ(run_data_report(options), 0);
+  return test::read_text(options.out);
+}
+
+// Whatever is wrong with the screen, there is a page, and it says so.
+TEST(ScreenReport, GoesWithoutWhatIsMissing) {
+  TempDir dir, out;
+  test::write_own_screen(dir.path());
+  ScreenReportOptions options;
+  options.data = dir.path();
+  options.out = out / "my page.html";
+  const fs::path image = dir / "plates" / "PL1-9" / "B05-f01-405.png";  // DMSO: in the montage
+  fs::resize_file(image, 200);
+  const auto damaged = AllOf(HasSubstr("47 of 48 sites"), HasSubstr("1 problem is listed below"),
+                             HasSubstr("B05-f01-405.png: "), HasSubstr("data:image/png;base64,"));
+  EXPECT_THAT(page_of(options), damaged);
+  options.quick = true;  // found while measuring
+  EXPECT_THAT(page_of(options),
+              AllOf(damaged, HasSubstr("--out &#39;" + (out / "my page.html").string())));
+  options.quick = false;
+
+  test::write_text(dir / "screen.toml", "[columns]\n");  // no such screen
+  EXPECT_THROW(run_data_report(options), Error);
+  std::string description = test::own_description();
+  description.replace(description.find("Barcode"), 7, "barcode");
+  test::write_text(dir / "screen.toml", description);
+  EXPECT_THAT(page_of(options), AllOf(HasSubstr("The table has no site that can be used."),
+                                      HasSubstr("has no column")));
+  test::write_text(dir / "screen.toml", test::own_description());
+  fs::remove_all(dir / "plates");
+  EXPECT_THAT(page_of(options), AllOf(HasSubstr("None of 48 sites has all of its images."),
+                                      HasSubstr("no image of any site was found"),
+                                      HasSubstr("There are no images to measure.")));
+}
+
 TEST(ScreenReport, ShowsNegativeControlsBeforeAndAfterAdaBN) {
   TempDir dir;
   test::write_tiny_screen(dir / "screen");
@@ -143,6 +192,9 @@ TEST(ScreenReport, ShowsNegativeControlsBeforeAndAfterAdaBN) {
               AllOf(HasSubstr("16 images of 8 wells in 4 experiments"),
                     HasSubstr("Of the 2 nearest neighbours of an image among the 16 images"),
                     HasSubstr("smoke/rxrx1/table1/adabn")));
+  // A page without what the run cannot do without.
+  fs::remove_all(dir / "screen" / "images");
+  EXPECT_THAT(page_of(options), AllOf(HasSubstr("None of 64 sites"), HasSubstr("embedding")));
 }
 
 }  // namespace
