@@ -20,6 +20,7 @@ constexpr int kQueries = 256, kPanel = 96;
 constexpr int kRowsPerUnit = 1024;  // of plain loops over rows
 // By distance: found in f32, ranked in f64. So many more are ranked than are wanted.
 constexpr int kSpareCandidates = 16;
+constexpr double kRounding = 0x1p-24;  // of one operation in f32
 
 struct Candidate {
   float similarity;
@@ -208,6 +209,18 @@ double distance_between(std::span<const float> a, std::span<const float> b) {
   return std::sqrt(sum);
 }
 
+// Whether every row that is not farther than `farthest` from a row of that (centred) norm has a
+// product above `bar` in f32: then no row but the candidates can be among the nearest.
+//
+// Such a row y has |y| <= norm + farthest, and <x, y> - |y|^2 / 2 = (|x|^2 - |x - y|^2) / 2, less
+// what the rounding of centred rows (once for each) and of the sum (once for each term) can take.
+bool certain(double norm, double farthest, double bar, int width) {
+  const double other = (norm + farthest) * (1 + 1e-6);
+  const double apart = farthest + 2 * kRounding * (norm + other);
+  const double product_error = 1.01 * kRounding * (width + 4) * (norm + other / 2) * other;
+  return (norm * norm - apart * apart) / 2 - product_error > bar;
+}
+
 }  // namespace
 
 Features l2_normalised(FeatureView features) {
@@ -281,15 +294,24 @@ NearestByDistance nearest_by_distance(FeatureView features, int k) {
   result.index.resize(static_cast<size_t>(features.rows) * wanted);
   result.distance.resize(result.index.size());
   parallel_for((features.rows + kRowsPerUnit - 1) / kRowsPerUnit, [&](int64_t unit, int) {
-    std::vector<std::pair<double, int>> ranked(offered);
+    std::vector<std::pair<double, int>> ranked;
     const int begin = static_cast<int>(unit) * kRowsPerUnit;
     for (int i = begin; i < std::min(features.rows, begin + kRowsPerUnit); ++i) {
       const size_t row = static_cast<size_t>(i);
-      for (size_t n = 0; n < offered; ++n) {
-        const int j = found.index[row * offered + n];
-        ranked[n] = {distance_between(features.row(i), features.row(j)), j};
-      }
+      const auto rank = [&](int j) {
+        ranked.emplace_back(distance_between(features.row(i), features.row(j)), j);
+      };
+      ranked.clear();
+      for (size_t n = 0; n < offered; ++n) rank(found.index[row * offered + n]);
       std::ranges::sort(ranked);
+      const double bar = static_cast<double>(found.similarity[(row + 1) * offered - 1]);
+      if (candidates + 1 < features.rows &&
+          !certain(std::sqrt(squared_norm(x.row(i))), ranked[wanted - 1].first, bar, x.width)) {
+        ranked.clear();
+        for (int j = 0; j < features.rows; ++j)
+          if (j != i) rank(j);
+        std::ranges::partial_sort(ranked, ranked.begin() + k);
+      }
       for (size_t n = 0; n < wanted; ++n) {
         result.distance[row * wanted + n] = ranked[n].first;
         result.index[row * wanted + n] = ranked[n].second;

@@ -71,7 +71,9 @@ struct NearestByDistance {
 
 // The k nearest other rows of each row by Euclidean distance; of equal ones the lower index first.
 // The same products, by |x - y|^2 = |x|^2 + |y|^2 - 2 <x, y> on rows less their mean; what they
-// put first is ranked by distances computed in f64. Errors as nearest.
+// put first is ranked by distances computed in f64. Where rounding could have hidden a nearer row
+// (clusters that lie far apart, many rows at one distance), all rows are ranked so: exact always,
+// and slow where most rows are of that kind. Errors as nearest.
 NearestByDistance nearest_by_distance(FeatureView features, int k);
 
 }  // namespace mono

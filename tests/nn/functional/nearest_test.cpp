@@ -141,33 +141,54 @@ TEST(Nearest, RefusesWhatItCannotAnswer) {
   EXPECT_THAT(error_of([&] { l2_normalised(features); }), HasSubstr("row 7"));
 }
 
-// Every value by f64 distances; far from the origin, where f32 products alone would lose them.
+// Every value by f64 distances.
+void expect_equal_to_all_pairs(const Features& x, int k) {
+  const NearestByDistance found = nearest_by_distance(x, k);
+  for (int i = 0; i < x.rows; ++i) {
+    std::vector<std::pair<double, int>> all;
+    for (int j = 0; j < x.rows; ++j) {
+      double sum = 0;
+      for (size_t c = 0; c < static_cast<size_t>(x.width); ++c) {
+        const double difference =
+            static_cast<double>(x.row(i)[c]) - static_cast<double>(x.row(j)[c]);
+        sum += difference * difference;
+      }
+      if (j != i) all.emplace_back(std::sqrt(sum), j);
+    }
+    std::ranges::sort(all);
+    for (int n = 0; n < k; ++n) {
+      const size_t at = static_cast<size_t>(i * k + n);
+      EXPECT_EQ(found.index[at], all[static_cast<size_t>(n)].second) << i << ' ' << n;
+      EXPECT_EQ(found.distance[at], all[static_cast<size_t>(n)].first);
+    }
+  }
+}
+
+// Far from the origin, where f32 products alone would lose them.
 TEST(NearestByDistance, EqualsASearchOverAllPairs) {
   for (const auto& [rows, width, k] : {std::array{2, 1, 1}, {97, 7, 10}, {300, 64, 40}}) {
     Features x = random_features(rows, width, 4);
     for (float& value : x.values) value += 1000;
     std::ranges::copy(x.row(rows - 1), x.row(0).begin());  // a copy, at distance 0
-    const NearestByDistance found = nearest_by_distance(x, k);
-    for (int i = 0; i < rows; ++i) {
-      std::vector<std::pair<double, int>> all;
-      for (int j = 0; j < rows; ++j) {
-        double sum = 0;
-        for (size_t c = 0; c < static_cast<size_t>(width); ++c) {
-          const double difference =
-              static_cast<double>(x.row(i)[c]) - static_cast<double>(x.row(j)[c]);
-          sum += difference * difference;
-        }
-        if (j != i) all.emplace_back(std::sqrt(sum), j);
-      }
-      std::ranges::sort(all);
-      for (int n = 0; n < k; ++n) {
-        const size_t at = static_cast<size_t>(i * k + n);
-        EXPECT_EQ(found.index[at], all[static_cast<size_t>(n)].second) << i << ' ' << n;
-        EXPECT_EQ(found.distance[at], all[static_cast<size_t>(n)].first);
-      }
-    }
+    expect_equal_to_all_pairs(x, k);
   }
   EXPECT_THROW(nearest_by_distance(random_features(4, 2, 5), 4), Error);
+}
+
+// No mean is near these rows: in f32 all rows of a cluster have one product.
+TEST(NearestByDistance, IsExactInClustersThatLieFarApart) {
+  Features x = random_features(240, 8, 4);
+  for (int i = 0; i < x.rows; ++i) x.row(i)[static_cast<size_t>(i % 3)] += 30000;
+  expect_equal_to_all_pairs(x, 5);
+}
+
+// More rows at one distance than are ranked: the lower indices are the neighbours.
+TEST(NearestByDistance, OfManyRowsAtOneDistanceTakesTheFirst) {
+  Features x(102,
+             50);  // the unit vectors with both signs, the origin, and a row that moves the mean
+  for (int i = 0; i < 100; ++i) x.row(i)[static_cast<size_t>(i / 2)] = i % 2 ? 1 : -1;
+  for (float& value : x.row(101)) value = 0.7f;
+  expect_equal_to_all_pairs(x, 5);
 }
 
 }  // namespace
