@@ -31,7 +31,7 @@ def blobs(rng):
 
 
 def islands(rng):
-    """Three clouds so far apart that the graph falls into three components, and a fourth of ten."""
+    """Four clouds so far apart that the graph falls into four components, one of them small."""
     sizes = [60, 80, 100, 20]
     centres = 100 * np.eye(6)[:4]
     return np.concatenate([c + rng.normal(size=(n, 6)) for c, n in zip(centres, sizes)])

@@ -37,7 +37,7 @@ struct NormalisedGraph {
   Vector weight;
   Vector smoothest;  // D^(1/2) 1, of norm 1: the eigenvector of the largest value, 1
 
-  NormalisedGraph(const Graph& graph, const std::vector<int>& vertices,
+  NormalisedGraph(const NeighbourGraph& graph, const std::vector<int>& vertices,
                   const std::vector<int>& number) {
     Vector degree;
     for (const int vertex : vertices) {
@@ -197,7 +197,7 @@ double room_at(const Matrix& places, int c) {
 
 }  // namespace
 
-Matrix spectral_start(const Graph& graph, FeatureView features, uint64_t seed) {
+Matrix spectral_start(const NeighbourGraph& graph, FeatureView features, uint64_t seed) {
   const std::vector<int> component = graph.components();
   std::vector<std::vector<int>> members;
   std::vector<int> number(component.size());

@@ -20,6 +20,6 @@ namespace mono {
 
 // (vertices, 2), of no particular scale. `features` are the rows behind the vertices. The same for
 // any number of threads.
-Matrix spectral_start(const Graph& graph, FeatureView features, uint64_t seed);
+Matrix spectral_start(const NeighbourGraph& graph, FeatureView features, uint64_t seed);
 
 }  // namespace mono

@@ -14,7 +14,11 @@ namespace mono {
 namespace {
 
 constexpr int kManyRows = 10000;
+// Up to so many epochs, edges are kept as for the usual number (umap-learn).
+constexpr int kFewEpochs = 10;
 constexpr float kLargestMove = 4;
+constexpr double kMinDist = 0.1, kSpread = 1;
+constexpr int kNegatives = 5;
 constexpr size_t kLanes = 8;  // negative samples at a time
 constexpr double kNoise = 1e-4, kExtent = 10;
 
@@ -49,16 +53,13 @@ struct Edge {
   double next_negative;  // up to which its negative samples have been drawn
 };
 
-std::vector<Edge> edges_of(const Graph& graph, int epochs, int negatives) {
-  const double heaviest = *std::ranges::max_element(graph.weight);
+std::vector<Edge> edges_of(const NeighbourGraph& graph, double heaviest) {
   std::vector<Edge> edges;
   for (int i = 0; i < graph.vertices(); ++i)
     for (int64_t e = graph.begin[static_cast<size_t>(i)];
          e < graph.begin[static_cast<size_t>(i) + 1]; ++e) {
-      const double weight = graph.weight[static_cast<size_t>(e)];
-      if (weight < heaviest / epochs) continue;  // never drawn
-      const double period = heaviest / weight;
-      edges.push_back({i, graph.to[static_cast<size_t>(e)], period, period, period / negatives});
+      const double period = heaviest / graph.weight[static_cast<size_t>(e)];
+      edges.push_back({i, graph.to[static_cast<size_t>(e)], period, period, period / kNegatives});
     }
   return edges;
 }
@@ -85,7 +86,7 @@ void repulsions(const std::array<float, kLanes>& ux, const std::array<float, kLa
 }
 
 void descend(std::vector<Point>& points, std::vector<Edge>& edges, UmapCurve curve, int epochs,
-             int negatives, uint64_t seed) {
+             uint64_t seed) {
   const float a = static_cast<float>(curve.a), b = static_cast<float>(curve.b);
   std::array<float, kLanes> ux{}, uy{}, push{};
   for (int epoch = 0; epoch < epochs; ++epoch) {
@@ -105,7 +106,7 @@ void descend(std::vector<Point>& points, std::vector<Edge>& edges, UmapCurve cur
         move(to, before, pull, rate);
       }
 
-      const double negative_period = edge.period / negatives;
+      const double negative_period = edge.period / kNegatives;
       int left = static_cast<int>((epoch - edge.next_negative) / negative_period);
       edge.next_negative += left * negative_period;
       Philox draw(seed, Purpose::layout, static_cast<uint32_t>(epoch), static_cast<uint32_t>(e));
@@ -162,25 +163,28 @@ NearestByDistance neighbours_of(FeatureView features, int k, UmapMetric metric) 
 }  // namespace
 
 Umap umap(FeatureView features, const UmapOptions& options) {
-  MONO_CHECK(options.neighbours >= 2 && options.epochs >= 0 && options.negatives >= 1,
-             "umap: {} neighbours, {} epochs, {} negative samples", options.neighbours,
-             options.epochs, options.negatives);
+  MONO_CHECK(options.neighbours >= 2 && options.epochs >= 0, "umap: {} neighbours, {} epochs",
+             options.neighbours, options.epochs);
   if (features.rows < 4)
     fail(ErrorKind::data, "UMAP: a layout of {} rows means nothing; it takes 4 or more",
          features.rows);
   Umap result;
   result.neighbours = std::min(options.neighbours, features.rows - 1);
-  result.epochs = options.epochs > 0 ? options.epochs : features.rows <= kManyRows ? 500 : 200;
+  const int usual = features.rows <= kManyRows ? 500 : 200;
+  result.epochs = options.epochs > 0 ? options.epochs : usual;
   const NearestByDistance found = neighbours_of(features, result.neighbours, options.metric);
-  const Graph graph = umap_graph(found.index, found.distance, features.rows, result.neighbours);
+  NeighbourGraph graph = umap_graph(found.index, found.distance, features.rows, result.neighbours);
+  // Edges that would never be drawn go before the start: what they alone connect are islands.
+  const double heaviest = *std::ranges::max_element(graph.weight);
+  graph =
+      without_light_edges(graph, heaviest / (result.epochs > kFewEpochs ? result.epochs : usual));
   const std::vector<int> component = graph.components();
   result.components = 1 + *std::ranges::max_element(component);
 
   std::vector<Point> points =
       scattered(spectral_start(graph, features, options.seed), options.seed);
-  std::vector<Edge> edges = edges_of(graph, result.epochs, options.negatives);
-  descend(points, edges, fit_umap_curve(options.min_dist, options.spread), result.epochs,
-          options.negatives, options.seed);
+  std::vector<Edge> edges = edges_of(graph, heaviest);
+  descend(points, edges, fit_umap_curve(kMinDist, kSpread), result.epochs, options.seed);
   result.points = Features(features.rows, 2);
   for (int i = 0; i < features.rows; ++i) {
     result.points.row(i)[0] = points[static_cast<size_t>(i)].x;

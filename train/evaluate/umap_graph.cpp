@@ -45,7 +45,7 @@ struct Membership {
 
 }  // namespace
 
-std::vector<int> Graph::components() const {
+std::vector<int> NeighbourGraph::components() const {
   std::vector<int> component(static_cast<size_t>(vertices()), -1);
   std::vector<int> stack;
   int count = 0;
@@ -68,7 +68,8 @@ std::vector<int> Graph::components() const {
   return component;
 }
 
-Graph umap_graph(std::span<const int> index, std::span<const double> distance, int rows, int k) {
+NeighbourGraph umap_graph(std::span<const int> index, std::span<const double> distance, int rows,
+                          int k) {
   const size_t others = static_cast<size_t>(k - 1), n = static_cast<size_t>(rows);
   MONO_CHECK(k >= 2 && index.size() == n * others && distance.size() == index.size(),
              "umap_graph: {} indices and {} distances for {} rows of {} neighbours", index.size(),
@@ -98,7 +99,7 @@ Graph umap_graph(std::span<const int> index, std::span<const double> distance, i
       lists[i].push_back({index[j], membership[j], 0});
       lists[static_cast<size_t>(index[j])].push_back({static_cast<int>(i), 0, membership[j]});
     }
-  Graph graph;
+  NeighbourGraph graph;
   graph.begin.push_back(0);
   for (std::vector<Membership>& list : lists) {
     std::ranges::stable_sort(list, {}, &Membership::to);
@@ -117,6 +118,21 @@ Graph umap_graph(std::span<const int> index, std::span<const double> distance, i
     graph.begin.push_back(static_cast<int64_t>(graph.to.size()));
   }
   return graph;
+}
+
+NeighbourGraph without_light_edges(const NeighbourGraph& graph, double least) {
+  NeighbourGraph out;
+  out.begin.push_back(0);
+  for (size_t i = 0; i + 1 < graph.begin.size(); ++i) {
+    for (int64_t e = graph.begin[i]; e < graph.begin[i + 1]; ++e) {
+      const size_t edge = static_cast<size_t>(e);
+      if (graph.weight[edge] < least) continue;
+      out.to.push_back(graph.to[edge]);
+      out.weight.push_back(graph.weight[edge]);
+    }
+    out.begin.push_back(static_cast<int64_t>(out.to.size()));
+  }
+  return out;
 }
 
 UmapCurve fit_umap_curve(double min_dist, double spread) {

@@ -16,7 +16,7 @@
 namespace mono {
 
 // A symmetric sparse matrix without a diagonal: row i has to[begin[i] .. begin[i+1]), rising.
-struct Graph {
+struct NeighbourGraph {
   std::vector<int64_t> begin;  // (vertices + 1)
   std::vector<int> to;
   std::vector<double> weight;  // > 0
@@ -27,7 +27,11 @@ struct Graph {
 
 // distance (rows, k - 1) and index (rows, k - 1): the nearest other rows, rising; k counts the row
 // itself, as umap-learn's n_neighbors does.
-Graph umap_graph(std::span<const int> index, std::span<const double> distance, int rows, int k);
+NeighbourGraph umap_graph(std::span<const int> index, std::span<const double> distance, int rows,
+                          int k);
+
+// Without the edges that weigh less than `least`.
+NeighbourGraph without_light_edges(const NeighbourGraph& graph, double least);
 
 // The two curves' fit that UMAP lays out by: 1 / (1 + a x^(2b)) to 1 below min_dist and
 // exp(-(x - min_dist) / spread) beyond, by least squares at 300 points of [0, 3 spread].
