@@ -156,7 +156,7 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
 
   const bool needs_y = options.relu && residual.defined();
   context.tape->record(
-      "batch_norm", {x, options.residual}, {y},
+      options.relu ? "batch_norm_relu" : "batch_norm", {x, options.residual}, {y},
       {input, statistics.mean, statistics.variance, needs_y ? y.value() : Tensor()},
       [problem, segments, layer = &layer](Backward& b) {
         dispatch_activation(b.saved(0).dtype(), [&]<class T>() {

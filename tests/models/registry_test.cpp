@@ -184,7 +184,7 @@ TEST(Models, ADenseNetKeepsItsBlocksBuffersAndBottlenecksAlone) {
   std::map<std::string, int64_t> expected;
   expected["convolution"] = int64_t{N} * size * size * channels * 4;  // the images
   int extent = size / 2, width = 64;
-  expected["batch_norm"] = int64_t{N} * extent * extent * width * 4 + 2 * width * 4;
+  expected["batch_norm_relu"] = int64_t{N} * extent * extent * width * 4 + 2 * width * 4;
   extent /= 2;
   expected["max_pool"] = int64_t{N} * extent * extent * width;  // a byte each: which won
   const int blocks[] = {6, 12, 24, 16};

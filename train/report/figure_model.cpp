@@ -22,7 +22,7 @@ struct Stage {
   int dense_layers = 0;
 
   void add(const Tape::Step& step) {
-    std::string name = step.op;
+    std::string name = step.op == "batch_norm_relu" ? "batch norm, ReLU" : step.op;
     std::ranges::replace(name, '_', ' ');
     const auto found = std::ranges::find(operations, name, &std::pair<std::string, int>::first);
     if (found == operations.end())
@@ -67,7 +67,7 @@ struct Built {
   std::vector<Stage> vector;  // from the pooled features to the embedding
   std::vector<Stage> head, batch_head;
   bool reversed = false;
-  bool embedding_is_positive = false;
+  bool embedding_is_rectified = false;
   int64_t parameters = 0, backbone = 0;
   std::string stem;  // "7 × 7 × 6"
 };
@@ -102,9 +102,6 @@ Built build(const std::string& name, const ModelOptions& model_options,
     if (built.stem.empty() && p.shape.rank() == 4)
       built.stem = fmt::format("{} × {} × {}", p.shape[1], p.shape[2], p.shape[3]);
   }
-  const float* embedding = output.embedding.value().data<float>();
-  built.embedding_is_positive = std::all_of(
-      embedding, embedding + output.embedding.shape().elements(), [](float v) { return v >= 0; });
 
   // From the end: the batch branch's matrices, the head's one, and what makes the embedding.
   const std::vector<Tape::Step> steps = tape.steps();
@@ -136,8 +133,7 @@ Built build(const std::string& name, const ModelOptions& model_options,
             p.name.find(prefix) != p.name.npos && p.name.ends_with("conv1.weight");
     }
   }
-  if (built.embedding_is_positive && !built.vector.empty())
-    built.vector.back().operations.emplace_back("ReLU", 1);
+  built.embedding_is_rectified = head > 0 && steps[head - 1].op == "batch_norm_relu";
   return built;
 }
 
@@ -294,7 +290,7 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
                                        figure_text(static_cast<double>(built.backbone), 0))
                          : "",
       options.image_size, options.image_size,
-      built.embedding_is_positive ? " The embedding passes a ReLU: it is nowhere negative." : "",
+      built.embedding_is_rectified ? " The embedding passes a ReLU: it is nowhere negative." : "",
       !branches ? ""
       : built.reversed
           ? " The head for experiments learns through a reversed gradient: the "
