@@ -65,9 +65,10 @@ class PairSet {
       const auto place = static_cast<int64_t>(draw.uniform() * static_cast<double>(ends_.back()));
       const std::vector<int>& pool =
           pools_[static_cast<size_t>(std::ranges::upper_bound(ends_, place) - ends_.begin())];
-      const int a = pool[draw.below(static_cast<uint32_t>(pool.size()))];
-      const int b = pool[draw.below(static_cast<uint32_t>(pool.size()))];
-      if (a != b && wanted(a, b)) drawn.emplace_back(a, b);
+      const auto size = static_cast<uint32_t>(pool.size());
+      const uint32_t a = draw.below(size), other = draw.below(size - 1);
+      const uint32_t b = other + (other >= a);  // two different ones: pools weigh by such pairs
+      if (wanted(pool[a], pool[b])) drawn.emplace_back(pool[a], pool[b]);
     }
     return drawn;
   }
