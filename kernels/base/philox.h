@@ -42,7 +42,8 @@ enum class Purpose : uint32_t {
   drop_path,
   layout,
   pairs,
-  explanation
+  explanation,
+  pictures
 };
 
 // A sequence of draws at one counter position. Copyable; two copies draw the same values.

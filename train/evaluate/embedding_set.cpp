@@ -24,6 +24,9 @@ using Names = std::vector<std::string_view>;
 const Names kLabel = {
     "Metadata_PerturbationId", "Metadata_Perturbation", "sirna_id",  "sirna", "Metadata_Treatment",
     "Metadata_broad_sample",   "Metadata_pert_iname",   "treatment", "label"};
+const Names kTreatmentName = {"Metadata_Perturbation", "sirna", "Metadata_pert_iname"};
+const Names kCellType = {"Metadata_CellType", "Metadata_cell_type", "Metadata_Cell_Line",
+                         "Metadata_cell_line", "cell_type"};
 const Names kDomain = {
     "Metadata_Batch", "Metadata_Experiment",          "experiment", "batch", "domain",
     "Metadata_Plate", "Metadata_Assay_Plate_Barcode", "plate"};
@@ -210,8 +213,9 @@ EmbeddingSet EmbeddingSet::subset(const std::vector<uint8_t>& marks) const {
       std::ranges::copy(features.row(i), out.features.row(to++).begin());
   out.ids = kept(ids);
   for (Coding EmbeddingSet::*field :
-       {&EmbeddingSet::label, &EmbeddingSet::treatment, &EmbeddingSet::domain, &EmbeddingSet::plate,
-        &EmbeddingSet::well, &EmbeddingSet::moa, &EmbeddingSet::compound})
+       {&EmbeddingSet::label, &EmbeddingSet::treatment, &EmbeddingSet::treatment_name,
+        &EmbeddingSet::cell_type, &EmbeddingSet::domain, &EmbeddingSet::plate, &EmbeddingSet::well,
+        &EmbeddingSet::moa, &EmbeddingSet::compound})
     (out.*field).of = kept((this->*field).of);
   out.well_type = kept(well_type);
   out.part = kept(part);
@@ -238,6 +242,8 @@ EmbeddingSet read_embeddings(const std::filesystem::path& folder, const Embeddin
   set.label = coding_of(table, label);
   if (!columns.treatment.empty())
     set.treatment = coding_of(table, column_for(table, columns.treatment, {}));
+  set.treatment_name = coding_of(table, column_for(table, "", kTreatmentName));
+  set.cell_type = coding_of(table, column_for(table, "", kCellType));
   set.domain = coding_of(table, domain);
   const int batch = domain == plate ? -1 : domain;
   if (plate >= 0) set.plate = encode(name_of_column(table, plate), joined(table, {batch, plate}));

@@ -34,9 +34,11 @@ const char* name_of(Part part);
 
 struct EmbeddingSet {
   Features features;
-  std::vector<std::string> ids;     // names of rows for messages; may be empty
-  Coding label;                     // what is classified: treatments and controls
-  Coding treatment;                 // where that is something else than the label
+  std::vector<std::string> ids;  // names of rows for messages; may be empty
+  Coding label;                  // what is classified: treatments and controls
+  Coding treatment;              // where that is something else than the label
+  Coding treatment_name;         // what people call treatments; numbers are no names
+  Coding cell_type;
   Coding domain;                    // the batch: experiment, or plate
   Coding plate, well;               // named with their batch: plates are numbered anew in each
   Coding moa, compound;             // moa: -1 also where the table says unknown

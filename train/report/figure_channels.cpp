@@ -23,10 +23,27 @@ std::string digits(size_t subset) {
   return text;
 }
 
+// How many runs are behind each of several figures: "1 seed", "2 to 3 seeds".
+class SeedCount {
+ public:
+  void add(size_t seeds) {
+    fewest_ = std::min(fewest_, seeds);
+    most_ = std::max(most_, seeds);
+  }
+  size_t most() const { return most_; }
+  std::string text() const {
+    if (most_ == 0) return "no runs";
+    if (fewest_ < most_) return fmt::format("{} to {} seeds", fewest_, most_);
+    return fmt::format("{} seed{}", most_, most_ == 1 ? "" : "s");
+  }
+
+ private:
+  size_t fewest_ = SIZE_MAX, most_ = 0;
+};
+
 void check_shapes(const ChannelAccuracies& method) {
   const size_t channels = method.names.size();
-  MONO_CHECK(channels >= 1 && channels <= 16 && method.accuracy.size() == size_t{1} << channels &&
-                 (method.spread.empty() || method.spread.size() == method.accuracy.size()),
+  MONO_CHECK(channels >= 1 && channels <= 16 && method.accuracy.size() == size_t{1} << channels,
              "'{}': {} accuracies of subsets of {} channels", method.title, method.accuracy.size(),
              channels);
 }
@@ -36,7 +53,7 @@ std::vector<size_t> ordered_subsets(const ChannelAccuracies& method) {
   std::vector<size_t> subsets(method.accuracy.size() - 1);
   std::iota(subsets.begin(), subsets.end(), size_t{1});
   const auto falling = [&](size_t s) {
-    return std::isfinite(method.accuracy[s]) ? -method.accuracy[s] : HUGE_VAL;
+    return method.accuracy[s].count > 0 ? -method.accuracy[s].mean : HUGE_VAL;
   };
   std::ranges::stable_sort(subsets, [&](size_t a, size_t b) {
     return std::pair(std::popcount(a), falling(a)) < std::pair(std::popcount(b), falling(b));
@@ -49,20 +66,11 @@ std::vector<size_t> ordered_subsets(const ChannelAccuracies& method) {
 ChannelAccuracies channel_accuracies(std::string title, std::vector<std::string> names,
                                      double chance,
                                      const std::map<std::string, std::vector<double>>& seeds) {
-  ChannelAccuracies method{std::move(title), std::move(names), {}, {}};
-  method.accuracy.assign(size_t{1} << method.names.size(), NAN);
-  method.spread = method.accuracy;
-  method.accuracy[0] = chance;
-  for (size_t s = 1; s < method.accuracy.size(); ++s) {
+  ChannelAccuracies method{std::move(title), std::move(names), {spread_of({chance})}};
+  for (size_t s = 1; s < size_t{1} << method.names.size(); ++s) {
     const auto found = seeds.find(digits(s));
-    if (found == seeds.end() || found->second.empty()) continue;
-    const std::vector<double>& values = found->second;
-    const double count = static_cast<double>(values.size());
-    const double mean = std::accumulate(values.begin(), values.end(), 0.0) / count;
-    double squares = 0;
-    for (const double value : values) squares += (value - mean) * (value - mean);
-    method.accuracy[s] = mean;
-    if (count > 1) method.spread[s] = std::sqrt(squares / (count - 1));
+    method.accuracy.push_back(
+        spread_of(found == seeds.end() ? std::vector<double>() : found->second));
   }
   return method;
 }
@@ -78,14 +86,19 @@ Figure shapley_figure(std::span<const ChannelAccuracies> methods) {
   chart.title = figure.title;
   chart.value.label = "Shapley value (points of accuracy)";
   std::string sums;
+  SeedCount seeds;
   for (const ChannelAccuracies& method : methods) {
     check_shapes(method);
-    for (size_t s = 0; s < method.accuracy.size(); ++s)
-      if (!std::isfinite(method.accuracy[s]))
+    std::vector<double> accuracy;
+    for (size_t s = 0; s < method.accuracy.size(); ++s) {
+      if (method.accuracy[s].count == 0)
         fail(ErrorKind::data,
              "Shapley values of '{}' take a run on every subset of the channels; {} was not run",
              method.title, s == 0 ? "the empty one (chance)" : "channels " + digits(s));
-    const std::vector<double> values = shapley_values(method.accuracy);
+      accuracy.push_back(method.accuracy[s].mean);
+      if (s > 0) seeds.add(method.accuracy[s].count);
+    }
+    const std::vector<double> values = shapley_values(accuracy);
     if (chart.categories.empty()) {
       chart.categories = method.names;
       for (const std::string& name : method.names) figure.table.rows.push_back({Cell(name)});
@@ -103,21 +116,21 @@ Figure shapley_figure(std::span<const ChannelAccuracies> methods) {
     numbers["method"] = method.title;
     numbers["channels"] = method.names;
     numbers["shapley"] = values;
-    numbers["full"] = method.accuracy.back();
-    numbers["chance"] = method.accuracy.front();
+    numbers["full"] = accuracy.back();
+    numbers["chance"] = accuracy.front();
     figure.numbers["methods"].push_back(std::move(numbers));
-    sums += fmt::format("{}{}: {} = {} − {} (chance)", sums.empty() ? "" : "; ", method.title,
-                        figure_text(100 * std::accumulate(values.begin(), values.end(), 0.0), 2),
-                        figure_text(100 * method.accuracy.back(), 2),
-                        figure_text(100 * method.accuracy.front(), 2));
+    sums +=
+        fmt::format("{}{}: {} = {} − {} (chance)", sums.empty() ? "" : "; ", method.title,
+                    figure_text(100 * std::accumulate(values.begin(), values.end(), 0.0), 2),
+                    figure_text(100 * accuracy.back(), 2), figure_text(100 * accuracy.front(), 2));
   }
   chart.decimals = 1;
   figure.panels.push_back(draw(chart));
   figure.caption = fmt::format(
       "Shapley value of each channel for the accuracy on unseen experiments, exact over all "
-      "subsets "
-      "of the channels, one training each. They sum to the full model's accuracy minus chance: {}.",
-      sums);
+      "subsets of the channels ({} of each). They sum to the full model's accuracy minus chance: "
+      "{}.",
+      seeds.text(), sums);
   return figure;
 }
 
@@ -129,41 +142,49 @@ Figure channel_subsets_figure(const ChannelAccuracies& method) {
   figure.name = "rxrx1_fig9";
   figure.title = "Accuracy with each subset of the channels";
   figure.table.caption = figure.title;
-  figure.table.columns = {{"channels", false}, {"accuracy (%)", true}, {"sd", true}};
+  figure.table.columns = {
+      {"channels", false}, {"accuracy (%)", true}, {"sd", true}, {"seeds", true}};
   figure.numbers["method"] = method.title;
   figure.numbers["channels"] = method.names;
   figure.numbers["subsets"] = Json::array();
 
   Extent extent;
-  const auto spread_of = [&](size_t s) {
-    return method.spread.empty() || !std::isfinite(method.spread[s]) ? 0 : method.spread[s];
-  };
   size_t missing = 0, best = 0;
+  bool repeated = false;
+  SeedCount seeds;
   for (const size_t s : subsets) {
-    const double accuracy = method.accuracy[s];
+    const Spread& accuracy = method.accuracy[s];
     Json numbers = Json::object();
     numbers["channels"] = digits(s);
-    numbers["accuracy"] = accuracy;
-    if (!method.spread.empty()) numbers["spread"] = method.spread[s];
+    numbers["accuracy"] = accuracy.mean;
+    numbers["seeds"] = static_cast<int64_t>(accuracy.count);
+    if (accuracy.sd) numbers["sd"] = *accuracy.sd;
     figure.numbers["subsets"].push_back(std::move(numbers));
-    figure.table.rows.push_back(
-        {digits(s), figure_text(100 * accuracy, 1),
-         method.spread.empty() ? "–" : figure_text(100 * method.spread[s], 1)});
-    missing += !std::isfinite(accuracy);
-    if (!std::isfinite(accuracy)) continue;
-    extent.add(100 * (accuracy - spread_of(s)));
-    extent.add(100 * (accuracy + spread_of(s)));
-    if (best == 0 || accuracy > method.accuracy[best]) best = s;
+    figure.table.rows.push_back({digits(s), figure_text(100 * accuracy.mean, 1),
+                                 accuracy.sd ? figure_text(100 * *accuracy.sd, 1) : "–",
+                                 fmt::to_string(accuracy.count)});
+    if (accuracy.count == 0) {
+      ++missing;
+      continue;
+    }
+    seeds.add(accuracy.count);
+    repeated |= accuracy.sd.has_value();
+    extent.add(100 * (accuracy.mean - accuracy.sd.value_or(0)));
+    extent.add(100 * (accuracy.mean + accuracy.sd.value_or(0)));
+    if (best == 0 || accuracy.mean > method.accuracy[best].mean) best = s;
   }
   figure.caption = fmt::format(
-      "{}: accuracy on unseen experiments with each of the {} subsets of {} channels, one training "
-      "each; below, which channels a subset holds. By size, within a size by accuracy.",
-      method.title, full, channels);
+      "{}: accuracy on unseen experiments with each of the {} subsets of {} channels ({} of "
+      "each{}); "
+      "below, which channels a subset holds. By size, within a size by accuracy.",
+      method.title, full, channels, seeds.text(), repeated ? "; bars: one standard deviation" : "");
   if (best != 0)
     figure.caption += fmt::format(" Best: channels {} with {} %; all channels: {} %.", digits(best),
-                                  figure_text(100 * method.accuracy[best], 1),
-                                  figure_text(100 * method.accuracy[full], 1));
-  if (missing > 0) figure.caption += fmt::format(" {} subsets were not run.", missing);
+                                  figure_text(100 * method.accuracy[best].mean, 1),
+                                  figure_text(100 * method.accuracy[full].mean, 1));
+  if (missing > 0)
+    figure.caption += missing == 1 ? " One subset was not run."
+                                   : fmt::format(" {} subsets were not run.", missing);
   if (!extent.any) {
     figure.panels.push_back(no_data(720, 120, figure.title, figure.caption));
     return figure;
@@ -184,8 +205,8 @@ Figure channel_subsets_figure(const ChannelAccuracies& method) {
   Scale y(axis, extent.low, extent.high, 5);
   y.place(plot.bottom, plot.top);
   draw_y_axis(drawing, plot, y, axis);
-  if (std::isfinite(method.accuracy[full])) {
-    const double all = y(100 * method.accuracy[full]);
+  if (method.accuracy[full].count > 0) {
+    const double all = y(100 * method.accuracy[full].mean);
     drawing.line(plot.left, all, plot.right, all, "mk");
     drawing.text(plot.left + 4, all - 5, "all channels", "xs mu");
   }
@@ -214,12 +235,10 @@ Figure channel_subsets_figure(const ChannelAccuracies& method) {
       else
         drawing.circle(x, at, radius * 0.55, "f7 bd");
     }
-    const double accuracy = method.accuracy[s];
-    if (!std::isfinite(accuracy)) continue;
+    const auto& [accuracy, sd, count] = method.accuracy[s];
+    if (count == 0) continue;
     const std::string tip = fmt::format("{}: {} %", digits(s), figure_text(100 * accuracy, 1));
-    if (spread_of(s) > 0)
-      drawing.line(x, y(100 * (accuracy - spread_of(s))), x, y(100 * (accuracy + spread_of(s))),
-                   "er s0");
+    if (sd) drawing.line(x, y(100 * (accuracy - *sd)), x, y(100 * (accuracy + *sd)), "er s0");
     drawing.circle(x, y(100 * accuracy), std::min(5.0, column * 0.4), s == best ? "f1" : "f0", tip);
   }
   figure.panels.push_back(drawing.finish());
@@ -238,45 +257,48 @@ Figure accuracy_curves_figure(std::span<const AccuracyCurves> methods) {
   chart.title = figure.title;
   chart.x.label = "epoch";
   chart.y.label = "accuracy on unseen experiments (%)";
-  size_t fewest = SIZE_MAX, most = 0;
+  SeedCount seeds;
   for (const AccuracyCurves& method : methods) {
     std::vector<Series> curves;
+    double last = -HUGE_VAL;
     Json numbers = Json::object();
     numbers["method"] = method.title;
     numbers["curves"] = Json::array();
     for (const AccuracyCurves::Curve& curve : method.seeds) {
       Series series{.name = method.title, .x = curve.epoch, .y = curve.accuracy};
       for (double& value : series.y) value *= 100;
-      curves.push_back(std::move(series));
+      if (!curve.epoch.empty()) {
+        last = std::max(last, curve.epoch.back());
+        curves.push_back(std::move(series));
+      }
       Json one = Json::object();
       one["seed"] = curve.seed;
       one["epoch"] = curve.epoch;
       one["accuracy"] = curve.accuracy;
       numbers["curves"].push_back(std::move(one));
     }
-    Series band = mean_and_band(method.title, curves);
-    fewest = std::min(fewest, curves.size());
-    most = std::max(most, curves.size());
-    if (!band.y.empty()) {
-      const double sd = band.high.empty() ? NAN : band.high.back() - band.y.back();
-      figure.table.rows.push_back({method.title, fmt::to_string(curves.size()),
-                                   short_text(band.x.back()), figure_text(band.y.back(), 1),
-                                   curves.size() > 1 ? figure_text(sd, 1) : "–"});
-      numbers["epoch"] = band.x;
-      numbers["mean_percent"] = band.y;
-      if (curves.size() > 1) numbers["high_percent"] = band.high;
+    seeds.add(curves.size());
+    if (!curves.empty()) {
+      std::vector<double> values;  // of the seeds that came so far
+      for (const Series& curve : curves)
+        if (curve.x.back() == last) values.push_back(curve.y.back());
+      const Spread end = spread_of(values);
+      figure.table.rows.push_back({method.title, fmt::to_string(end.count), short_text(last),
+                                   figure_text(end.mean, 1),
+                                   end.sd ? figure_text(*end.sd, 1) : "–"});
+      numbers["last_epoch"] = last;
+      numbers["seeds"] = static_cast<int64_t>(end.count);
+      numbers["mean_percent"] = end.mean;
+      if (end.sd) numbers["sd_percent"] = *end.sd;
     }
     figure.numbers["methods"].push_back(std::move(numbers));
-    chart.series.push_back(std::move(band));
+    chart.series.push_back(mean_and_band(method.title, curves));
   }
   figure.panels.push_back(draw(chart));
-  const std::string seeds = most == 0        ? "no runs"
-                            : fewest == most ? fmt::format("{} seed{}", most, most == 1 ? "" : "s")
-                                             : fmt::format("{} to {} seeds", fewest, most);
   figure.caption = fmt::format(
       "Accuracy on the test images after each epoch of training: {} of {}. It decides nothing: the "
       "last epoch stands for a run.",
-      most > 1 ? "mean, and a band of one standard deviation," : "one curve", seeds);
+      seeds.most() > 1 ? "mean, and a band of one standard deviation," : "one curve", seeds.text());
   return figure;
 }
 

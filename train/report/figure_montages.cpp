@@ -7,7 +7,6 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
-#include "kernels/base/suggest.h"
 #include "train/data/montage.h"
 #include "train/report/figures.h"
 
@@ -40,31 +39,17 @@ std::vector<Treatment> treatments_of(const Dataset& dataset, const MontageFigure
   }
   std::vector<Treatment> treatments;
   for (auto& [name, treatment] : by_name) treatments.push_back(std::move(treatment));
-  Philox(options.seed, Purpose::test, 0, 0, 1).shuffle(treatments);
-  if (options.treatments.empty()) {
-    // Those that were seen in most places first; controls, which are everywhere, last.
-    std::ranges::stable_sort(treatments, [](const Treatment& a, const Treatment& b) {
-      return std::pair(a.control, -static_cast<int>(a.sites.size())) <
-             std::pair(b.control, -static_cast<int>(b.sites.size()));
-    });
-    return treatments;
-  }
-  std::vector<Treatment> wanted;
-  for (const std::string& name : options.treatments) {
-    const auto found = std::ranges::find(treatments, name, &Treatment::name);
-    if (found == treatments.end()) {
-      std::vector<std::string> names;
-      for (const Treatment& treatment : treatments) names.push_back(treatment.name);
-      fail(ErrorKind::usage, "'{}' has no site with all images among those to be shown{}", name,
-           did_you_mean(name, names));
-    }
-    wanted.push_back(*found);
-  }
-  return wanted;
+  Philox(options.seed, Purpose::pictures, 0, 0, 1).shuffle(treatments);
+  // Those that were seen in most places first; controls, which are everywhere, last.
+  std::ranges::stable_sort(treatments, [](const Treatment& a, const Treatment& b) {
+    return std::pair(a.control, -static_cast<int>(a.sites.size())) <
+           std::pair(b.control, -static_cast<int>(b.sites.size()));
+  });
+  return treatments;
 }
 
 int drawn(const std::vector<int>& sites, uint64_t seed) {
-  Philox draw(seed, Purpose::test, 0, static_cast<uint32_t>(sites.front()), 2);
+  Philox draw(seed, Purpose::pictures, 0, static_cast<uint32_t>(sites.front()), 2);
   return sites[draw.below(static_cast<uint32_t>(sites.size()))];
 }
 
@@ -149,7 +134,7 @@ Figure treatments_by_experiment_figure(const std::string& name, const Dataset& d
     for (const auto& [experiment, sites] : treatment.sites) ++seen[experiment];
   std::vector<int> places;
   for (const auto& [experiment, count] : seen) places.push_back(experiment);
-  Philox(options.seed, Purpose::test, 0, 0, 3).shuffle(places);
+  Philox(options.seed, Purpose::pictures, 0, 0, 3).shuffle(places);
   std::ranges::stable_sort(places, std::greater<>(), [&](int e) { return seen.at(e); });
   places.resize(std::min(places.size(), static_cast<size_t>(experiments)));
   std::ranges::sort(places);
@@ -220,7 +205,11 @@ Figure cell_types_figure(const Dataset& dataset, const ImageSource& images,
                          const MontageFigureOptions& options) {
   constexpr int kOnOnePlate = 4, kCellTypes = 4;
   const std::string cell_type = broadest_cell_type(dataset);
-  const auto plate_of = [](const Site& site) { return site.experiment * 64 + site.plate; };
+  std::map<std::pair<int, int>, int> numbers;  // of plates
+  const auto plate_of = [&](const Site& site) {
+    const int next = static_cast<int>(numbers.size());
+    return numbers.emplace(std::pair(site.experiment, site.plate), next).first->second;
+  };
   std::vector<Treatment> all = treatments_of(
       dataset, options, [&](const Site& site) { return site.cell_type == cell_type; }, plate_of);
   // The plate with the most of them; of equal ones one at random.
@@ -229,7 +218,7 @@ Figure cell_types_figure(const Dataset& dataset, const ImageSource& images,
     for (const auto& [plate, sites] : treatment.sites) on_plate[plate] += !treatment.control;
   std::vector<int> plates;
   for (const auto& [plate, count] : on_plate) plates.push_back(plate);
-  Philox(options.seed, Purpose::test, 0, 0, 4).shuffle(plates);
+  Philox(options.seed, Purpose::pictures, 0, 0, 4).shuffle(plates);
   std::vector<MontageRow> rows;
   std::string lacking;
   size_t together = 0;

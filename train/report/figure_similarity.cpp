@@ -256,13 +256,17 @@ Figure similarity_figure(std::span<const EmbeddedImages> methods,
     chart.height = 280;
     figure.panels.push_back(draw(chart));
   }
-  figure.caption =
-      "Cosine similarities of pairs of test images: of the same treatment (blue; sites of one well "
-      "included) and of different treatments (green), within an experiment and across experiments "
-      "of the same cell type. KS: the largest difference of the two distribution functions, 0 "
-      "(equal) to 1 (apart); W₁: the mean distance by which one would have to be moved. Where the "
-      "panels across experiments look like those within, the embedding has kept its geometry from "
-      "batch to batch.";
+  const bool by_cell_type = std::ranges::all_of(
+      methods, [](const EmbeddedImages& method) { return method.cell_type.known(); });
+  figure.caption = fmt::format(
+      "Cosine similarities of pairs of {}: of the same treatment (blue; sites of one well "
+      "included) and of different treatments (green), within an experiment and across "
+      "experiments{}. "
+      "KS: the largest difference of the two distribution functions, 0 (equal) to 1 (apart); W₁: "
+      "the mean distance by which one would have to be moved. Where the panels across experiments "
+      "look like those within, the embedding has kept its geometry from batch to batch.{}",
+      images_of(methods), by_cell_type ? " of the same cell type" : " (cell types are not known)",
+      runs_of(methods));
   const bool drawn = std::ranges::any_of(panels, [&](const Panel& panel) {
     return std::max(panel.same.pairs, panel.different.pairs) > options.most_pairs;
   });

@@ -2,12 +2,14 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 #include <set>
 
 #include "kernels/base/error.h"
 #include "kernels/base/philox.h"
 #include "train/evaluate/trustworthiness.h"
+#include "train/evaluate/umap.h"
 #include "train/evaluate/z_norm.h"
 #include "train/report/chart.h"
 #include "train/report/figures.h"
@@ -15,7 +17,7 @@
 namespace mono::report {
 namespace {
 
-constexpr int kNeighbours = 14;
+constexpr int kNeighbours = 14;                    // in the picture
 constexpr int kMostForTrustworthiness = 3000;      // its work grows with the square
 constexpr double kInsetShare = 0.22;               // of the picture's extent
 constexpr int kInsetSteps = 24;                    // places tried in each direction
@@ -23,9 +25,9 @@ constexpr int kLeastOfATreatment = 2;              // images in the inset that m
 constexpr size_t kNamedTreatments = kColours - 1;  // the last colour is all others'
 
 // Of the nearest points in the picture, the share that is the point's own kind, and what it would
-// be if the points were mixed at random.
+// be if the points were mixed at random. NaN where no point's kind is known.
 struct Company {
-  double share = 0, chance = 0;
+  double share = std::nan(""), chance = std::nan("");
 };
 Company company(const NearestByDistance& nearest, const std::vector<int>& kind) {
   Company result;
@@ -41,14 +43,14 @@ Company company(const NearestByDistance& nearest, const std::vector<int>& kind) 
     }
   }
   const double all = static_cast<double>(kind.size());
-  double known = 0;
+  double known = 0, by_chance = 0;
   for (const auto& [k, n] : count)
     if (k >= 0) {
-      result.chance += n * (n - 1) / (all - 1);
+      by_chance += n * (n - 1) / (all - 1);
       known += n;
     }
   if (pairs == 0) return {};
-  result.chance /= known;
+  result.chance = by_chance / known;
   result.share = static_cast<double>(same) / static_cast<double>(pairs);
   return result;
 }
@@ -158,7 +160,7 @@ Inset inset_of(const Features& points, const Coding& treatment) {
 // A panel, its row of the table and its numbers.
 void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& images,
                const Features& features, const UmapFigureOptions& options) {
-  const Umap layout = umap(features, {.metric = options.metric, .seed = options.seed});
+  const Umap layout = umap(features, {.seed = options.seed});
   const NearestByDistance nearest =
       nearest_by_distance(layout.points, std::min(kNeighbours, images.images() - 1));
   const Company experiment = company(nearest, images.experiment.of),
@@ -166,12 +168,15 @@ void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& i
 
   Scatter chart;
   chart.title = title;
+  const auto percent = [](double share) { return figure_text(100 * share, 1); };
   chart.description = fmt::format(
-      "UMAP of {} images, coloured by experiment. Of the {} nearest points {:.1f} % are of the "
-      "same "
-      "experiment ({:.1f} % by chance) and {:.1f} % of the same treatment ({:.1f} % by chance).",
-      images.images(), nearest.k, 100 * experiment.share, 100 * experiment.chance,
-      100 * treatment.share, 100 * treatment.chance);
+      "UMAP of {} images, coloured by experiment. Of the {} nearest points {} % are of the same "
+      "experiment ({} % by chance){}.",
+      images.images(), nearest.k, percent(experiment.share), percent(experiment.chance),
+      std::isnan(treatment.share)
+          ? ""
+          : fmt::format(" and {} % of the same treatment ({} % by chance)",
+                        percent(treatment.share), percent(treatment.chance)));
   chart.x = chart.y = {.label = "", .low = {}, .high = {}, .log = false, .ticks = false};
   chart.groups = coloured(layout.points, images.experiment);
   chart.equal_units = true;
@@ -185,6 +190,7 @@ void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& i
   numbers["panel"] = title;
   numbers["images"] = images.images();
   numbers["neighbours"] = layout.neighbours;
+  numbers["nearest_points"] = nearest.k;
   numbers["epochs"] = layout.epochs;
   numbers["components"] = layout.components;
   numbers["same_experiment"] = experiment.share;
@@ -193,16 +199,14 @@ void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& i
   numbers["same_treatment_by_chance"] = treatment.chance;
   std::string trust = "not computed";
   if (images.images() <= kMostForTrustworthiness && images.images() > 2 * kNeighbours + 2) {
-    const Features rows = options.metric == UmapMetric::cosine ? l2_normalised(features) : features;
-    const double value = trustworthiness(rows, layout.points);
+    const double value = trustworthiness(features, layout.points);
     numbers["trustworthiness"] = value;
     trust = fmt::format("{:.3f}", value);
   }
   figure.numbers["panels"].push_back(std::move(numbers));
-  const auto percent = [](double share) { return figure_text(100 * share, 1); };
-  figure.table.rows.push_back({title, fmt::to_string(images.images()), percent(experiment.share),
-                               percent(experiment.chance), percent(treatment.share),
-                               percent(treatment.chance), trust});
+  figure.table.rows.push_back({title, fmt::to_string(images.images()), fmt::to_string(nearest.k),
+                               percent(experiment.share), percent(experiment.chance),
+                               percent(treatment.share), percent(treatment.chance), trust});
 }
 
 }  // namespace
@@ -210,31 +214,35 @@ void add_panel(Figure& figure, const std::string& title, const EmbeddedImages& i
 Figure umap_figure(std::span<const EmbeddedImages> methods, const UmapFigureOptions& options) {
   Figure figure;
   figure.name = options.name;
-  figure.title = "UMAP of test embeddings";
-  figure.table.caption = "The nearest 14 points in each picture";
+  figure.title = "UMAP of embeddings";
+  figure.table.caption = "The nearest points of each point in its picture";
   figure.table.columns = {{"", false},
                           {"images", true},
+                          {"nearest points", true},
                           {"same experiment (%)", true},
                           {"by chance", true},
                           {"same treatment (%)", true},
                           {"by chance", true},
                           {"trustworthiness", true}};
   figure.numbers["panels"] = Json::array();
-  bool drawn_from_more = false;
+  const int neighbours = UmapOptions{}.neighbours;
+  bool drawn_from_more = false, fewer = false;
   for (const EmbeddedImages& method : methods) {
     const EmbeddedImages images = at_most(method, options.most_images, options.seed);
     drawn_from_more |= images.images() < method.images();
+    fewer |= images.images() <= neighbours;
     add_panel(figure, method.title, images, images.features, options);
     if (options.z_norm)
       add_panel(figure, method.title + " + Z-norm", images,
                 z_norm(images.features, images.experiment.of, {}, ZNorm::all), options);
   }
   figure.caption = fmt::format(
-      "UMAP of the embeddings of test images ({} distance, 15 neighbours, seed {}), coloured by "
+      "UMAP of the embeddings of {} (Euclidean distance, {}{} neighbours, seed {}), coloured by "
       "experiment{}. Where experiments lie apart, the embedding tells them apart; axes and "
-      "distances between clusters mean nothing.",
-      options.metric == UmapMetric::cosine ? "cosine" : "Euclidean", options.seed,
-      options.inset ? "; the framed part is shown enlarged beside it, coloured by treatment" : "");
+      "distances between clusters mean nothing.{}",
+      images_of(methods), fewer ? "at most " : "", neighbours, options.seed,
+      options.inset ? "; the framed part is shown enlarged beside it, coloured by treatment" : "",
+      runs_of(methods));
   if (options.z_norm)
     figure.caption +=
         " Z-norm: each experiment standardised by the mean and deviation of all of "

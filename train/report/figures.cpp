@@ -4,8 +4,27 @@
 
 #include "kernels/base/error.h"
 #include "models/durable_file.h"
+#include "train/data/font.h"
+#include "train/data/montage.h"
 
 namespace mono::report {
+
+void label(Figure& figure, const std::string& scale) {
+  const std::string text = fmt::format("Not the paper's scale: {}.", scale);
+  figure.caption = text + " " + figure.caption;
+  for (Svg& panel : figure.panels) panel = panel.with_footer(text);
+  if (figure.png.empty()) return;
+  const PngInfo info = png_header(figure.png, figure.name);
+  const int cells = static_cast<int>(text.size()) * kFontWidth;
+  const int scale_of_text = 2 * cells < info.width ? 2 : 1,
+            strip = (kFontHeight + 4) * scale_of_text;
+  Picture picture{info.width, info.height + strip, {}};
+  picture.rgb.resize(info.bytes());
+  decode_png(figure.png, figure.name, info, picture.rgb.data());
+  picture.rgb.resize(picture.info().bytes());
+  draw_text(picture, 4, info.height + 2 * scale_of_text, scale_of_text, text);
+  figure.png = encode_png(picture.info(), picture.rgb.data());
+}
 
 std::vector<std::filesystem::path> write_figure(const Figure& figure,
                                                 const std::filesystem::path& folder) {

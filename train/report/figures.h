@@ -5,8 +5,9 @@
 //   show(page, figure);                   // in a report
 //   write_figure(figure, "runs/fig7");    // rxrx1_fig7.svg or .png, and rxrx1_fig7.json
 //
-// Whether the data are the paper's is for whoever calls to say: captions count what was drawn, they
-// do not compare. Nothing here reads or writes a run. The same data give the same bytes.
+// Whether the data are the paper's is for whoever calls to say (label()): captions count what was
+// drawn, they do not compare. Nothing here reads or writes a run. The same data give the same
+// bytes.
 #pragma once
 
 #include <cstdint>
@@ -20,9 +21,9 @@
 #include "train/data/dataset.h"
 #include "train/data/image_source.h"
 #include "train/evaluate/embedded_images.h"
-#include "train/evaluate/umap.h"
 #include "train/json.h"
 #include "train/report/page.h"
+#include "train/report/spread.h"
 #include "train/report/svg.h"
 #include "train/report/table.h"
 
@@ -38,6 +39,10 @@ struct Figure {
   Json numbers = Json::object();  // and for programs
 };
 
+// Says in the caption and in every picture, whose files may be passed on alone, what the figure was
+// made of where that is not the paper's: "smoke recipes, synthetic data".
+void label(Figure& figure, const std::string& scale);
+
 // NAME.svg (or NAME_1.svg, ...) or NAME.png, and NAME.json with title, caption and numbers, in
 // `folder`, which must exist. Returns what was written. Error: storage.
 std::vector<std::filesystem::path> write_figure(const Figure& figure,
@@ -52,13 +57,13 @@ struct UmapFigureOptions {
   bool z_norm = false;      // a second panel for each method: after Z-norm by all images of a batch
   bool inset = false;       // a part, enlarged, coloured by treatment
   int most_images = 20000;  // of more, so many drawn by `seed`
-  UmapMetric metric = UmapMetric::euclidean;
   uint64_t seed = 0;
 };
 // RxRx1, Figure 6 (of_widest_cell_type() of each run); CDCL, Figures 1 and 2 with z_norm and inset.
 // A panel for each method: UMAP of its embeddings, coloured by experiment. The numbers: of how many
-// of the 14 nearest points in the picture experiment and treatment are the point's own, beside what
-// chance would give, and (up to 3,000 images) the picture's trustworthiness.
+// of the 14 nearest points in the picture (fewer, where there are not so many) experiment and
+// treatment are the point's own, beside what chance would give, and (up to 3,000 images) the
+// picture's trustworthiness. Of treatments that are unknown there is no number.
 Figure umap_figure(std::span<const EmbeddedImages> methods, const UmapFigureOptions& options = {});
 
 struct SimilarityFigureOptions {
@@ -67,7 +72,8 @@ struct SimilarityFigureOptions {
   uint64_t seed = 0;
 };
 // RxRx1, Figure 7: cosine similarities of images of the same (blue) and of different treatments
-// (green), within an experiment and across experiments of the same cell type: two panels a method,
+// (green), within an experiment and across experiments of the same cell type (of any, where cell
+// types are unknown): two panels a method,
 // each with the Kolmogorov-Smirnov statistic and the Wasserstein distance of its two distributions.
 // Every pair counts, or a sample of stated size. Images of unknown treatment are left out. A panel
 // without pairs is not drawn, and the caption says so.
@@ -76,13 +82,13 @@ Figure similarity_figure(std::span<const EmbeddedImages> methods,
 
 // ---- channels -----------------------------------------------------------------------------------
 
-// Accuracies (0..1) of models trained on subsets of n channels: 2^n values, channel c (from 0)
-// being bit c. [0] is chance: what a model without an input reaches. NaN: not run.
+// Accuracies (0..1) of models trained on subsets of n channels: 2^n of them, channel c (from 0)
+// being bit c, each over the seeds that were run; none: not run. [0] is chance: what a model
+// without an input reaches.
 struct ChannelAccuracies {
-  std::string title;                // of the method: "Baseline"
-  std::vector<std::string> names;   // (n) of channels: "1 nuclei"
-  std::vector<double> accuracy;     // (2^n), means over seeds
-  std::vector<double> spread = {};  // (2^n) standard deviations; empty, or NaN: one seed
+  std::string title;               // of the method: "Baseline"
+  std::vector<std::string> names;  // (n) of channels: "1 nuclei"
+  std::vector<Spread> accuracy;    // (2^n)
 };
 // Of accuracies by the digits of a subset ("1", "12", "123": as recipes are named), a value for
 // each seed; a subset that is absent was not run.
@@ -106,7 +112,7 @@ struct AccuracyCurves {
   std::string title;
   std::vector<Curve> seeds;
 };
-// RxRx1, Figure 10: mean and standard deviation over seeds.
+// RxRx1, Figure 10: mean and standard deviation over seeds, and how many they are.
 Figure accuracy_curves_figure(std::span<const AccuracyCurves> methods);
 
 // ---- the model ----------------------------------------------------------------------------------
@@ -123,8 +129,7 @@ Figure model_figure(const std::string& model, const ModelOptions& model_options,
 // ---- pictures of the screen ---------------------------------------------------------------------
 
 struct MontageFigureOptions {
-  std::vector<std::string> treatments = {};  // names of siRNAs; empty: drawn by the seed
-  int tile = 256;                            // pixels
+  int tile = 256;  // pixels
   uint64_t seed = 0;
 };
 // The figures below choose treatments, experiments and sites by seed among the sites that have all

@@ -398,6 +398,7 @@ void ReportMaker::add_embeddings() {
     if (!chosen) continue;
     try {
       methods.push_back(embedded_images(read_embeddings(chosen->embeddings), row.title));
+      if (row.runs.size() > 1) methods.back().run = chosen->folder.string();
     } catch (const Error& error) {
       refused.emplace_back(error.what());
     }

@@ -158,6 +158,18 @@ std::string Svg::file() const {
   return out + "\n";
 }
 
+Svg Svg::with_footer(std::string_view text) const {
+  constexpr double kFooter = 22;
+  Drawing footer(width_, height_ + kFooter, "", "");
+  footer.text(4, height_ + 15, fitted(text, width_ - 8, 12), "sm bo");
+  // Its first tag, what is in this drawing, and what is behind its own description.
+  const std::string drawn = footer.finish().text();
+  const size_t begin = text_.find('>') + 1, end = text_.rfind("</svg>");
+  return Svg(drawn.substr(0, drawn.find('>') + 1) + text_.substr(begin, end - begin) +
+                 drawn.substr(drawn.find("</desc>") + 7),
+             width_, height_ + kFooter);
+}
+
 double text_width(std::string_view text, double size) {
   double width = 0;
   for (const char c : text) {

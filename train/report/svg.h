@@ -37,6 +37,8 @@ class Svg {
  public:
   const std::string& text() const { return text_; }  // for HTML: no declaration, no style
   std::string file() const;  // a file of its own: with the namespace, chart_css() and a background
+  // With a line of text below it, cut to its width.
+  Svg with_footer(std::string_view text) const;
   double width() const { return width_; }
   double height() const { return height_; }
 

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "train/evaluate/embedded_images.h"
 #include "train/evaluate/run_features.h"
@@ -99,12 +98,17 @@ Figure figure_5(const Sources& sources) {
 
 // ---- of runs ----------------------------------------------------------------------------------
 
+// The test images of one run of each method.
 std::vector<EmbeddedImages> embeddings(const Sources& sources) {
   std::vector<EmbeddedImages> methods;
   for (size_t row = 0; row < sources.planned.rows.size(); ++row) {
-    const std::filesystem::path& folder = sources.folder(row, sources.replicates(row).front());
-    methods.push_back(
-        embedded_images(load_run(folder, {}, {}, {}, sources.device), sources.name(row)));
+    const Replicate& replicate = sources.replicates(row).front();
+    FeatureOptions options;
+    options.parts = {Part::test};
+    options.device = sources.device;
+    const RunFeatures features = features_of(sources.folder(row, replicate), options);
+    methods.push_back(embedded_images(features.set, sources.name(row)));
+    methods.back().run = sources.plan.runs[replicate.columns.front().run].place();
   }
   return methods;
 }
@@ -120,24 +124,13 @@ Figure figure_7(const Sources& sources) {
   return report::similarity_figure(embeddings(sources), {.name = "rxrx1_fig7"});
 }
 
-Figure cdcl_umap(const Sources& sources, const report::UmapFigureOptions& options) {
-  std::vector<EmbeddedImages> methods;
-  for (size_t row = 0; row < sources.planned.rows.size(); ++row) {
-    FeatureOptions options_of_run;
-    options_of_run.device = sources.device;
-    const RunFeatures features =
-        features_of(sources.folder(row, sources.replicates(row).front()), options_of_run);
-    methods.push_back(embedded_images(features.set, sources.name(row)));
-  }
-  return report::umap_figure(methods, options);
-}
-
 Figure cdcl_figure_1(const Sources& sources) {
-  return cdcl_umap(sources, {.name = "cdcl_fig1"});
+  return report::umap_figure(embeddings(sources), {.name = "cdcl_fig1"});
 }
 
 Figure cdcl_figure_2(const Sources& sources) {
-  return cdcl_umap(sources, {.name = "cdcl_fig2", .z_norm = true, .inset = true});
+  return report::umap_figure(embeddings(sources),
+                             {.name = "cdcl_fig2", .z_norm = true, .inset = true});
 }
 
 report::ChannelAccuracies accuracies(const Sources& sources) {
@@ -158,7 +151,8 @@ report::ChannelAccuracies accuracies(const Sources& sources) {
 
 Figure figure_8(const Sources& sources) {
   const report::ChannelAccuracies baseline = accuracies(sources);
-  if (!std::ranges::all_of(baseline.accuracy, [](double value) { return std::isfinite(value); }))
+  if (!std::ranges::all_of(baseline.accuracy,
+                           [](const report::Spread& value) { return value.count > 0; }))
     throw NoPicture("Shapley values take a run on every subset of the channels");
   return report::shapley_figure({&baseline, 1});
 }
@@ -217,7 +211,9 @@ report::Figure picture_of(const Plan& plan, const PlannedExperiment& planned,
                           const Execution& execution, const Result& result, Device device) {
   const Entry* entry = find(*planned.experiment);
   MONO_CHECK(entry, "{} is not drawn", planned.experiment->id);
-  return entry->draw({plan, planned, execution, result, device});
+  Figure figure = entry->draw({plan, planned, execution, result, device});
+  if (!result.scale.ours()) report::label(figure, result.scale.text());
+  return figure;
 }
 
 }  // namespace mono

@@ -87,6 +87,17 @@ TEST_F(Reproduce, TrainsEvaluatesAndUsesWhatIsThere) {
   options_.table = "rxrx1/table3";
   options_.methods = {"baseline", "adabn"};
   EXPECT_THAT(run(), AllOf(Not(HasSubstr("done in")), HasSubstr("the screen has no HEPG2")));
+
+  // A picture says what it is of, and of which of the runs.
+  options_.table = "rxrx1/fig7";
+  EXPECT_THAT(run(), Not(HasSubstr("done in")));
+  const JsonView figure = read_json_file((options_.out / "rxrx1/fig7/rxrx1_fig7.json").string());
+  EXPECT_THAT(figure["caption"].string(),
+              AllOf(HasSubstr("Not the paper's scale: changed smoke recipes"),
+                    HasSubstr("pairs of test images"), HasSubstr("of the same cell type"),
+                    HasSubstr("one run is shown: separated split, seed 1.")));
+  EXPECT_THAT(test::read_text(options_.out / "rxrx1/fig7/rxrx1_fig7_1.svg"),
+              HasSubstr("changed smoke recipes"));
 }
 
 // A run that cannot be trained is named; the ones behind it are trained all the same.
