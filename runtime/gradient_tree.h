@@ -22,6 +22,11 @@ class GradientTree {
   // The sum of all leaves so far; the tree is empty after it. The tensor is valid until the next
   // call of next_leaf.
   Tensor sum();
+  // The same, by pieces, while the last leaf (which is not added) still fills: adds elements
+  // [offset, offset + elements) up, in the tree's order, and returns them. When every element has
+  // been, sum_in_pieces ends the step as sum() does.
+  Tensor sum_of_piece(const Tensor& last_leaf, int64_t offset, int64_t elements);
+  Tensor sum_in_pieces(const Tensor& last_leaf);
   // Forgets the leaves so far.
   void clear();
 
@@ -31,6 +36,7 @@ class GradientTree {
     int level;
   };
   void merge_last_two();
+  void add_to(const Tensor& left, const Tensor& right) const;  // left += right
 
   const ParameterArena& arena_;
   std::vector<Partial> partials_;

@@ -41,11 +41,18 @@ void Tape::backward(GradSink* sink) {
              "now {}); an operation works in place on something that backward needs",
              entry.op, i, saved.tensor.to_string(), saved.version, saved.tensor.version());
     }
-    Backward context(entry, sink);
+    Backward context(*this, entry, sink);
     entry.run(entry.captures.data(), context);
     for (const auto& slot : entry.outputs)
       if (slot) slot->grad = Tensor();
   }
+  contributions_.clear();  // of entries that no gradient reached
+}
+
+void Tape::contributed(const Parameter& parameter, GradSink* sink) {
+  int& left = contributions_[&parameter];
+  MONO_CHECK(left > 0, "'{}' gets a gradient that nobody announced", parameter.name);
+  if (--left == 0 && sink) sink->done(parameter);
 }
 
 std::vector<Tape::Step> Tape::steps() const {

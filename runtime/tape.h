@@ -81,6 +81,13 @@ class Tape {
     });
   }
 
+  // Announces that an entry will contribute once to the gradient of each parameter (null: none),
+  // and say so by Backward::done: a gradient is final when every announced contribution has come.
+  void writes(std::initializer_list<const Parameter*> parameters) {
+    for (const Parameter* p : parameters)
+      if (p) ++contributions_[p];
+  }
+
   // Runs every entry from the last to the first. Seed the gradients of the results first
   // (Variable::seed_grad). Throws if a saved tensor was written since. The tape is empty after it.
   void backward(GradSink* sink = nullptr);
@@ -118,7 +125,10 @@ class Tape {
             std::initializer_list<Variable> outputs, std::vector<Tensor> saved,
             const std::array<std::byte, kCaptureBytes>& captures, Run run);
 
+  void contributed(const Parameter& parameter, GradSink* sink);
+
   std::vector<Entry> entries_;
+  std::map<const Parameter*, int> contributions_;  // still to come
 };
 
 // What an entry's backward function sees.
@@ -141,17 +151,17 @@ class Backward {
   // input i, without a copy, if it is the first contribution. False: add it to target(i).
   bool hand_over(size_t input, const Tensor& grad);
 
-  // Where a parameter's gradient goes, and the call that says it is final.
+  // Where a parameter's gradient goes, and the call that says that this contribution is made.
   ParameterArena::GradTarget gradient(const Parameter& parameter) {
     return parameter.arena->gradient(parameter);
   }
-  void done(const Parameter& parameter) {
-    if (sink_) sink_->done(parameter);
-  }
+  void done(const Parameter& parameter) { tape_.contributed(parameter, sink_); }
 
  private:
   friend class Tape;
-  Backward(Tape::Entry& entry, GradSink* sink) : entry_(entry), sink_(sink) {}
+  Backward(Tape& tape, Tape::Entry& entry, GradSink* sink)
+      : tape_(tape), entry_(entry), sink_(sink) {}
+  Tape& tape_;
   Tape::Entry& entry_;
   GradSink* sink_;
 };

@@ -4,7 +4,7 @@ set -euo pipefail
 packages=(build-essential cmake ninja-build ccache clang-format git pkg-config
   libfmt-dev libgtest-dev libgmock-dev libcli11-dev libtomlplusplus-dev nlohmann-json3-dev
   libeigen3-dev libboost-dev libzstd-dev zlib1g-dev libxxhash-dev libtiff-dev libdnnl-dev
-  ocl-icd-opencl-dev)
+  ocl-icd-opencl-dev openmpi-bin libopenmpi-dev)
 
 missing=()
 for package in "${packages[@]}"; do

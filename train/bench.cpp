@@ -2,7 +2,8 @@
 //
 // A step: forward, cross-entropy, backward, SGD with momentum, and reading the loss. The batch
 // stays the same, so the losses that it prints must fall. --graph records the step once and replays
-// it. --step cdcl: a whole step of CDCL on a DeiT, `batch` pairs of eight views.
+// it. --step cdcl: a whole step of CDCL on a DeiT, `batch` pairs of eight views. --link-gbytes: as
+// if the gradient went over a network of that rate; backward hides what it can.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -15,6 +16,7 @@
 #include "kernels/base/thread_pool.h"
 #include "models/registry.h"
 #include "runtime/graph.h"
+#include "runtime/timed_link.h"
 #include "train/bench_cdcl_step.h"
 #include "train/commands.h"
 #include "train/device.h"
@@ -41,6 +43,12 @@ void check(const BenchOptions& options) {
     fail(ErrorKind::usage, "bench: precision is '{}'; expected f32 or bf16", options.precision);
   if (options.step != "supervised" && options.step != "cdcl")
     fail(ErrorKind::usage, "bench: --step is '{}'; expected supervised or cdcl", options.step);
+  if (options.link_gbytes < 0 || options.link_us < 0 || options.bucket_mb <= 0)
+    fail(ErrorKind::usage,
+         "bench: --link-gbytes ({}) and --link-us ({}) are at least 0, --bucket-mb ({}) is above 0",
+         options.link_gbytes, options.link_us, options.bucket_mb);
+  if (options.link_gbytes > 0 && (options.graph || options.step == "cdcl"))
+    fail(ErrorKind::usage, "bench: --link-gbytes is of the supervised step, not recorded");
 }
 
 }  // namespace
@@ -52,6 +60,10 @@ int run_bench(const BenchOptions& options) {
     fail(ErrorKind::usage, "bench --graph: a step is recorded on a GPU only, this is the CPU");
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const DType dtype = options.precision == "bf16" ? DType::bf16 : DType::f32;
+  std::optional<TimedLink> link;
+  if (options.link_gbytes > 0)
+    link.emplace(single_process(), Link{options.link_us * 1e-6, options.link_gbytes * 1e9});
+  Communicator& ranks = link ? *link : single_process();
   std::unique_ptr<Model> model;  // of a supervised step
   std::unique_ptr<TimedStep> timed;
   if (options.step == "cdcl") {
@@ -64,7 +76,8 @@ int run_bench(const BenchOptions& options) {
     model = make_model(options.model, model_options);
     model->initialise(DType::f32, 0, device);
     timed = std::make_unique<BenchStep>(*model, options.batch, options.image_size, options.channels,
-                                        options.classes, dtype);
+                                        options.classes, dtype, ranks,
+                                        static_cast<int64_t>(options.bucket_mb * 1048576));
   }
   TimedStep& step = *timed;
   std::optional<Graph> graph;
@@ -99,6 +112,12 @@ int run_bench(const BenchOptions& options) {
     json["cpu"] = cpu_name();
     json["isa"] = name_of(cpu_isa());
     json["threads"] = num_threads();
+    if (link) {
+      json["link_gbytes"] = options.link_gbytes;
+      json["link_us"] = options.link_us;
+      json["bucket_mb"] = options.bucket_mb;
+      json["gradient_mb"] = static_cast<double>(model->arena().weights().bytes()) / 1048576;
+    }
     json["steps"] = options.steps;
     json["median_s"] = median;
     json["min_s"] = sorted.front();

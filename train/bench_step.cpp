@@ -7,9 +7,9 @@
 namespace mono {
 
 BenchStep::BenchStep(Model& model, int batch, int image_size, int channels, int classes,
-                     DType dtype)
+                     DType dtype, Communicator& ranks, int64_t bucket_bytes)
     : model_(model),
-      gradients_(model.arena().new_array()),
+      reducer_(model.arena(), ranks, 1, bucket_bytes),
       segments_({0, batch}, model.device()),
       recorded_(model.norms(), 1, DType::f32, model.device()),
       optimiser_(model.arena(), {.momentum = 0.9, .weight_decay = 0.0}),
@@ -38,10 +38,8 @@ void BenchStep::run() {
   }
   saved_bytes_ = 0;
   for (const auto& [op, bytes] : tape.saved_bytes()) saved_bytes_ += bytes;
-  model_.arena().begin_gradients(gradients_);
-  tape.backward();
-  model_.arena().finish_gradients();
-  optimiser_.step(gradients_);
+  reducer_.backward(tape);
+  optimiser_.step(reducer_.sum());
   update_running(recorded_, 0.1, model_.running());
 }
 

@@ -5,6 +5,7 @@
 #include "models/model.h"
 #include "nn/functional/figures.h"
 #include "nn/optim/sgd.h"
+#include "runtime/gradient_reducer.h"
 
 namespace mono {
 
@@ -22,8 +23,10 @@ class TimedStep {
 // A supervised step of a classifier: forward, loss, backward, SGD.
 class BenchStep final : public TimedStep {
  public:
-  // Random images and labels, the same for every device and precision. The model must outlive this.
-  BenchStep(Model& model, int batch, int image_size, int channels, int classes, DType dtype);
+  // Random images and labels, the same for every device and precision. The gradient goes over
+  // `ranks` in buckets. Model and ranks must outlive this.
+  BenchStep(Model& model, int batch, int image_size, int channels, int classes, DType dtype,
+            Communicator& ranks = single_process(), int64_t bucket_bytes = int64_t{25} << 20);
 
   void run() override;
   double loss() const override { return figures_.read()[0]; }
@@ -31,7 +34,8 @@ class BenchStep final : public TimedStep {
 
  private:
   Model& model_;
-  Tensor images_, targets_, gradients_;
+  Tensor images_, targets_;
+  GradientReducer reducer_;
   SegmentTable segments_;
   NormStatistics recorded_;
   Sgd optimiser_;

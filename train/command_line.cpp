@@ -11,6 +11,7 @@
 
 #include "kernels/base/error.h"
 #include "kernels/base/suggest.h"
+#include "runtime/communicator.h"
 #include "train/commands.h"
 #include "train/data/commands.h"
 #include "train/data/synth.h"
@@ -87,6 +88,10 @@ void bind_bench(CLI::App& command, BenchOptions& options) {
   command.add_option("--precision", options.precision, "f32 or bf16");
   command.add_flag("--json", options.json, "one JSON object on stdout");
   command.add_flag("--graph", options.graph, "record the step once and replay it (a GPU only)");
+  command.add_option("--link-gbytes", options.link_gbytes,
+                     "as if gradients went over a network: 1e9 bytes/s (0: none)");
+  command.add_option("--link-us", options.link_us, "its latency, microseconds a bucket");
+  command.add_option("--bucket-mb", options.bucket_mb, "gradients that are sent together, MiB");
   bind_compute(command, options.compute);
 }
 
@@ -453,6 +458,15 @@ void check_words(const CLI::App& root, int argc, const char* const* argv) {
   }
 }
 
+// Several processes of another command would all do the whole of it, and write the same files.
+void check_ranks(const CLI::App& command) {
+  const Launch launch = find_launch();
+  if (launch.size == 1 || command.get_name() == "train") return;
+  fail(ErrorKind::usage,
+       "{} is one process, and {} started {}: only `train` works on several ranks",
+       full_name(command), launch.launcher, launch.size);
+}
+
 }  // namespace
 
 int run_command_line(int argc, const char* const* argv) {
@@ -473,6 +487,7 @@ int run_command_line(int argc, const char* const* argv) {
     while (!at->get_subcommands().empty()) at = at->get_subcommands().front();
     fail(ErrorKind::usage, "{}: {}; see {} --help", full_name(*at), error.what(), full_name(*at));
   }
+  check_ranks(*app.get_subcommands().front());
   return commands.selected();
 }
 

@@ -137,7 +137,10 @@ struct BenchOptions {
   int steps = 10;
   std::string precision = "f32";  // f32 | bf16
   bool json = false;
-  bool graph = false;  // record the step once and replay it (a GPU's)
+  bool graph = false;      // record the step once and replay it (a GPU's)
+  double link_gbytes = 0;  // as if gradients went over a network, 1e9 bytes/s; 0: none
+  double link_us = 20;     // its latency, of each bucket
+  double bucket_mb = 25;
   ComputeOptions compute;
 };
 int run_bench(const BenchOptions& options);

@@ -28,36 +28,33 @@ LearningRateSchedule schedule_of(const RunSetup& setup) {
   return schedule;
 }
 
-// What the device adds up during a step. Sums over the groups; correct ones over the images.
-enum FigureOf {
-  kLoss,
-  kTargetLoss,
-  kBatchLoss,
-  kCorrect,
-  kBatchCorrect,
+// What the device adds up: of each group, and of the step.
+enum FigureOfGroup { kLoss, kTargetLoss, kBatchLoss, kCorrect, kBatchCorrect, kFigures };
+enum FigureOfStep {
   kGradientSquares,
   kMeanSquares,  // of the statistics: a variance that overflows hides behind normalised zeros
-  kVarianceSquares,
-  kFigures
+  kVarianceSquares
 };
 
 }  // namespace
 
-GroupsStep::GroupsStep(const RunSetup& setup, Model& model)
+GroupsStep::GroupsStep(const RunSetup& setup, Model& model, Communicator& ranks)
     : setup_(setup),
       model_(model),
+      ranks_(ranks),
+      share_(share_of(ranks, setup.recipe.batch.groups)),
       optimiser_(model.arena(), sgd_options(setup.recipe.optim)),
       schedule_(schedule_of(setup)),
-      tree_(model.arena()),
+      reducer_(model.arena(), ranks, share_.count, setup.recipe.ranks.bucket_bytes()),
       group_statistics_(model.norms(), static_cast<int>(setup.recipe.batch.groups),
                         model.arena().master(), model.device()),
       segment_({0, static_cast<int>(setup.recipe.batch.group_size)}, model.device()),
-      figures_(kFigures, model.device()),
+      figures_(kFigures, model.device(), share_.count + 1),
       reversal_(Tensor::zeros({1}, DType::f64, model.device())) {}
 
 void GroupsStep::start(int64_t first, int64_t last, int workers) {
   loader_.reset();  // its threads end before others begin
-  loader_ = std::make_unique<Loader>(setup_, first, last, workers);
+  loader_ = std::make_unique<Loader>(setup_, first, last, workers, share_);
 }
 
 TrainingState GroupsStep::state() {
@@ -69,26 +66,30 @@ TrainingState GroupsStep::state() {
 
 std::optional<StepFigures> GroupsStep::run(int64_t step, const std::function<bool()>& abandon) {
   MONO_CHECK(loader_, "step {} before start()", step);
-  const int groups = static_cast<int>(setup_.recipe.batch.groups);
   BatchHead head = batch_head_at(
       setup_.recipe, static_cast<double>(step) / static_cast<double>(schedule_.total_steps));
   const double factor = -head.lambda;
   upload(reversal_.stream(), reversal_.raw(), &factor, sizeof factor);
   head.factor = reversal_;
   figures_.clear();
-  for (int g = 0; g < groups; ++g) {
-    if (abandon && abandon()) {
-      tree_.clear();
+  for (int g = 0; g < share_.count; ++g) {
+    if (ranks_.size() == 1 && abandon && abandon()) {
+      reducer_.clear();
       return std::nullopt;
     }
-    run_group(g, make_batch(setup_, loader_->next(), setup_.recipe.augment.label_smoothing), head);
+    ranks_.moving("reading images");
+    const RawBatch raw = loader_->next();
+    ranks_.moving("computing");
+    run_group(g, make_batch(setup_, raw, setup_.recipe.augment.label_smoothing), head);
   }
-  const Tensor gradient = tree_.sum();
+  const Tensor gradient = reducer_.sum();
   loader_->prefetch();
-  StepFigures figures = read_figures(gradient);
+  for (const Tensor& table : {group_statistics_.mean(), group_statistics_.variance()})
+    ranks_.gather_rows(table);
+  group_statistics_.share_counts(share_.first);
+  StepFigures figures = read_figures(step, gradient);
   figures.learning_rate = schedule_.at(step);
-  if (!figures.finite) fail_diverged(step, figures, gradient);
-  optimiser_.step(gradient, figures.learning_rate, 1.0 / groups);
+  optimiser_.step(gradient, figures.learning_rate, 1.0 / share_.groups);
   update_running(group_statistics_, setup_.recipe.bn.momentum, model_.running());
   return figures;
 }
@@ -99,7 +100,8 @@ void GroupsStep::run_group(int group, const Batch& batch, const BatchHead& head)
   context.tape = &tape;
   context.segments = segment_;
   context.norm.record = &group_statistics_;
-  context.norm.record_row = group;
+  context.norm.record_row = share_.first + group;
+  figures_.select_row(group);
   {
     const ModelOutput output = model_.forward(Variable(batch.images), context, head);
     const Tensor losses = cross_entropy_losses(output.y, batch.targets, 1.0, context);
@@ -115,32 +117,42 @@ void GroupsStep::run_group(int group, const Batch& batch, const BatchHead& head)
       figures_.add_correct(kBatchCorrect, output.batch.value(), batch.batch_targets);
     }
   }  // the tape holds what backward needs, nothing else stays alive
-  const Tensor leaf = tree_.next_leaf();
-  model_.arena().begin_gradients(leaf);
-  tape.backward();
-  model_.arena().finish_gradients();
-  tree_.add(leaf);
+  reducer_.backward(tape);
 }
 
-StepFigures GroupsStep::read_figures(const Tensor& gradient) {
+StepFigures GroupsStep::read_figures(int64_t step, const Tensor& gradient) {
+  figures_.select_row(share_.count);
   figures_.sum_of_squares(kGradientSquares, gradient);
   figures_.sum_of_squares(kMeanSquares, group_statistics_.mean());
   figures_.sum_of_squares(kVarianceSquares, group_statistics_.variance());
-  const std::vector<double> values = figures_.read();
-  const double groups = static_cast<double>(setup_.recipe.batch.groups);
+  const std::vector<double> own = figures_.read();
+  const std::span<const double> own_groups = std::span(own).first(own.size() - kFigures);
+  const std::span<const double> of_step = std::span(own).last(kFigures);
+  const std::vector<double> of_groups = ranks_.gather_values(own_groups);
+  double sums[kFigures] = {};
+  int not_finite = -1;  // the first group with such a figure
+  for (int g = 0; g < share_.groups; ++g)
+    for (int i = 0; i < kFigures; ++i) {
+      const double value = of_groups[static_cast<size_t>(g * kFigures + i)];
+      sums[i] += value;
+      if (!std::isfinite(value) && not_finite < 0) not_finite = g;
+    }
+  const double groups = share_.groups;
   const double images = static_cast<double>(setup_.recipe.batch.images());
   StepFigures figures;
-  figures.loss = values[kLoss] / groups;
-  figures.target_loss = values[kTargetLoss] / groups;
-  figures.batch_loss = values[kBatchLoss] / groups;
-  figures.accuracy = values[kCorrect] / images;
-  figures.batch_accuracy = values[kBatchCorrect] / images;
-  figures.gradient_norm = std::sqrt(values[kGradientSquares]) / groups;
-  figures.finite = std::ranges::all_of(values, [](double value) { return std::isfinite(value); });
+  figures.loss = sums[kLoss] / groups;
+  figures.target_loss = sums[kTargetLoss] / groups;
+  figures.batch_loss = sums[kBatchLoss] / groups;
+  figures.accuracy = sums[kCorrect] / images;
+  figures.batch_accuracy = sums[kBatchCorrect] / images;
+  figures.gradient_norm = std::sqrt(of_step[kGradientSquares]) / groups;
+  figures.finite = not_finite < 0 &&
+                   std::ranges::all_of(of_step, [](double value) { return std::isfinite(value); });
+  if (!figures.finite) fail_diverged(step, figures, not_finite, gradient);
   return figures;
 }
 
-void GroupsStep::fail_diverged(int64_t step, const StepFigures& figures,
+void GroupsStep::fail_diverged(int64_t step, const StepFigures& figures, int group,
                                const Tensor& gradient) const {
   // Batch norms are registered in the order of the forward pass: the first one with statistics that
   // are not finite is where it began.
@@ -148,17 +160,21 @@ void GroupsStep::fail_diverged(int64_t step, const StepFigures& figures,
   const Tensor tables[] = {group_statistics_.mean().to(Device::cpu),
                            group_statistics_.variance().to(Device::cpu)};
   for (const NormLayer& layer : model_.norms().layers())
-    for (int64_t row = 0; row < group_statistics_.rows() && where.empty(); ++row) {
-      const int64_t at = row * model_.norms().columns() + layer.offset;
+    for (int row = 0; row < group_statistics_.rows() && where.empty(); ++row) {
+      const int64_t at = int64_t{row} * model_.norms().columns() + layer.offset;
       for (const Tensor& table : tables)
         if (!std::isfinite(flat_norm(
-                table.reshape({static_cast<int>(table.elements())}).range(at, {layer.channels}))))
+                table.reshape({static_cast<int>(table.elements())}).range(at, {layer.channels})))) {
           where = fmt::format("the input of {}", layer.name);
+          group = row;
+        }
     }
   if (where.empty()) {
     const Parameter* parameter = first_not_finite(model_.arena(), gradient);
     where = parameter ? fmt::format("the gradient of {}", parameter->name) : "the loss";
   }
+  if (group >= 0 && share_.groups > 1) where += fmt::format(", group {}", group);
+  if (group >= 0 && ranks_.size() > 1) where += fmt::format(" (rank {})", group / share_.count);
   fail(
       ErrorKind::diverged,
       "training diverged at step {}: loss {}, gradient norm {}; the first value that is not finite "

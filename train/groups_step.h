@@ -5,8 +5,11 @@
 //     y, batch         <- model(images), batch norm on the group's own statistics, on a tape
 //     loss             <- CE(y, target) + weight * CE(batch, experiment)
 //     leaf g           <- d loss / d parameters                             (Tape::backward)
-//   gradient           <- ((leaf 0 + leaf 1) + (leaf 2 + leaf 3)) + ...      (GradientTree)
+//   gradient           <- ((leaf 0 + leaf 1) + (leaf 2 + leaf 3)) + ...      (GradientReducer)
 //   SGD with gradient / groups;  running statistics <- mean over the groups, in order
+//
+// Of several ranks, each computes its share of the groups; sums, statistics and figures of all
+// groups reach every rank, which then all make the same update.
 //
 // The batch head hangs on the embedding behind detach (a probe) or gradient reversal.
 // Source: RxRx1 section 4.1, Fig. 5; specs A5.
@@ -15,7 +18,7 @@
 #include "nn/functional/figures.h"
 #include "nn/optim/schedule.h"
 #include "nn/optim/sgd.h"
-#include "runtime/gradient_tree.h"
+#include "runtime/gradient_reducer.h"
 #include "train/data/loader.h"
 #include "train/train_step.h"
 
@@ -23,11 +26,12 @@ namespace mono {
 
 class GroupsStep final : public TrainStep {
  public:
-  // Both must outlive this.
-  GroupsStep(const RunSetup& setup, Model& model);
+  // All must outlive this.
+  GroupsStep(const RunSetup& setup, Model& model, Communicator& ranks = single_process());
 
   void start(int64_t first, int64_t last, int workers) override;
-  // `abandon` is asked before each group. Error(diverged) names the first layer that is not finite.
+  // `abandon` is asked before each group, of a rank by itself. Error(diverged) names the first
+  // layer that is not finite.
   std::optional<StepFigures> run(int64_t step, const std::function<bool()>& abandon = {}) override;
   TrainingState state() override;
   const Model& evaluated() const override { return model_; }
@@ -38,20 +42,22 @@ class GroupsStep final : public TrainStep {
 
  private:
   void run_group(int group, const Batch& batch, const BatchHead& head);
-  StepFigures read_figures(const Tensor& gradient);
-  [[noreturn]] void fail_diverged(int64_t step, const StepFigures& figures,
+  StepFigures read_figures(int64_t step, const Tensor& gradient);
+  [[noreturn]] void fail_diverged(int64_t step, const StepFigures& figures, int group,
                                   const Tensor& gradient) const;
 
   const RunSetup& setup_;
   Model& model_;
+  Communicator& ranks_;
+  const GroupShare share_;
   std::unique_ptr<Loader> loader_;
   Sgd optimiser_;
   LearningRateSchedule schedule_;
-  GradientTree tree_;
-  NormStatistics group_statistics_;  // a row a group
+  GradientReducer reducer_;
+  NormStatistics group_statistics_;  // a row a group, of all ranks
   SegmentTable segment_;             // one group
-  Figures figures_;                  // of the step, on the device
-  Tensor reversal_;                  // -lambda of gradient reversal, on the device
+  Figures figures_;  // on the device: a row for each group of this rank, one for the whole step
+  Tensor reversal_;  // -lambda of gradient reversal, on the device
 };
 
 }  // namespace mono

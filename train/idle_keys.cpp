@@ -43,7 +43,7 @@ const std::vector<Rule>& rules() {
        views,
        "with batch.form = \"views\": what changes crops is in [views], flips are views.dihedral"},
       {{"batch_head."}, views, "with batch.form = \"views\": there is no batch head"},
-      {{"batch.groups", "batch.group_size", "batch.one_experiment_per_group"},
+      {{"batch.group_size", "batch.one_experiment_per_group"},
        views,
        "with batch.form = \"views\": a step has batch.anchors images"},
       {{"domain.adabn"}, views, "with batch.form = \"views\": AdaBN needs groups of images"},

@@ -55,11 +55,8 @@ void try_and_tell(const Recipe& recipe, RunSetup& setup, Model& model) {
   const auto images = static_cast<double>(trial.images);
   const int64_t steps = steps_per_epoch(setup) * recipe.train.epochs;
   const double step_seconds = trial.seconds / images * static_cast<double>(recipe.batch.images());
-  const double memory =
-      trial.held_bytes + trial.activation_bytes / images *
-                             static_cast<double>(recipe.batch.form == BatchForm::views
-                                                     ? recipe.batch.anchors
-                                                     : recipe.batch.group_size);
+  const double memory = trial.held_bytes + trial.activation_bytes / images *
+                                               static_cast<double>(recipe.batch.images_of_group());
   fmt::print("step       ok: {} images, loss {:.4f}, gradient norm {:.3f}, {:.2f} s\n",
              trial.images, trial.figures.loss, trial.figures.gradient_norm, trial.seconds);
   fmt::print(

@@ -400,6 +400,15 @@ class Loader {
     if (r.method != Method::supervised && !views)
       refuse(place_of("method"), "method = {} needs batch.form = \"views\": it compares crops",
              text_of(r.method));
+    if (views && r.batch.anchors % r.batch.groups != 0)
+      refuse(place_of("batch.groups"),
+             "batch.anchors = {} cannot be parted into batch.groups = {} equal groups",
+             r.batch.anchors, r.batch.groups);
+    if (views && r.method != Method::supervised && r.batch.anchors == r.batch.groups)
+      refuse(place_of("batch.groups"),
+             "batch.groups = {} groups of one pair each: its views are compared by statistics over "
+             "the group; at least 2 pairs",
+             r.batch.groups);
     if (views && r.optim.kind != OptimKind::adamw)
       refuse(place_of("optim.kind"), "batch.form = \"views\" needs optim.kind = \"adamw\"");
     if (!views && r.optim.kind != OptimKind::sgd)

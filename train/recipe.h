@@ -122,11 +122,14 @@ struct Recipe {
 
   struct Batch {
     BatchForm form = BatchForm::groups;
-    int64_t groups = 8;       // per step; each has its own batch-norm statistics
+    // Per step; each has its own batch-norm statistics, and is computed by one rank. Of views:
+    // equal parts of the anchors.
+    int64_t groups = 8;
     int64_t group_size = 64;  // images
     bool one_experiment_per_group = false;
     int64_t anchors = 92;  // of views: images of a step, each the first of a pair
     int64_t images() const { return form == BatchForm::views ? anchors : groups * group_size; }
+    int64_t images_of_group() const { return images() / groups; }
   } batch;
 
   struct Views {  // of batch.form = "views"; sizes in pixels, scales as shares of the area
@@ -252,6 +255,12 @@ struct Recipe {
   struct Loader {
     int64_t workers = 1;  // threads that read and decode; 0: the training thread does
   } loader;
+  struct Ranks {                // of data-parallel training
+    double bucket_mb = 25;      // of gradients, sent as soon as backward has filled it
+    double timeout_s = 300;     // without a sign of life or, while others wait, of progress
+    int64_t check_steps = 100;  // between comparisons of the ranks' weights; 0: before saving only
+    int64_t bucket_bytes() const { return static_cast<int64_t>(bucket_mb * 1048576); }
+  } ranks;
 
   // [paper]: published figures in percent (grit plain), e.g. separated = [87.1, 0.2]. Outside the
   // hash; of this recipe alone, not of one that it extends.

@@ -224,6 +224,12 @@ void each_key(R& r, Visit&& visit) {
 
   visit("loader.workers", r.loader.workers,
         KeyRule{.low = 0, .high = 1024, .decides_results = false});
+  visit("ranks.bucket_mb", r.ranks.bucket_mb,
+        KeyRule{.low = 1e-3, .high = 65536, .decides_results = false});
+  visit("ranks.timeout_s", r.ranks.timeout_s,
+        KeyRule{.low = 1, .high = 1e6, .decides_results = false});
+  visit("ranks.check_steps", r.ranks.check_steps,
+        KeyRule{.low = 0, .high = kMany, .decides_results = false});
 }
 
 // The value of each key ("optim.lr"), as recipe_text() spells it.

@@ -64,6 +64,10 @@ void make_folder(const fs::path& path) {
 
 RunDirectory::RunDirectory(fs::path path) : path_(std::move(path)), lock_(lock_folder(path_)) {}
 
+RunDirectory RunDirectory::without_writing(fs::path path) {
+  return {std::move(path), -1};
+}
+
 bool RunDirectory::has_run() const {
   return fs::exists(path_ / "recipe.toml");
 }

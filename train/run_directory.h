@@ -28,7 +28,10 @@ class RunDirectory {
   // Creates the folder if needed and locks it until destruction. ErrorKind::storage where another
   // process holds the lock or the folder cannot be made.
   explicit RunDirectory(std::filesystem::path path);
+  // The same folder for the ranks that do not write: nothing is made or locked.
+  static RunDirectory without_writing(std::filesystem::path path);
 
+  bool writes() const { return lock_.get() >= 0; }
   const std::filesystem::path& path() const { return path_; }
   std::filesystem::path checkpoints() const { return path_ / "ckpt"; }
   std::filesystem::path metrics() const { return path_ / "metrics.jsonl"; }
@@ -41,6 +44,8 @@ class RunDirectory {
   void start(const Recipe& recipe, RunInfo info) const;
 
  private:
+  RunDirectory(std::filesystem::path path, int lock) : path_(std::move(path)), lock_(lock) {}
+
   std::filesystem::path path_;
   FileDescriptor lock_;
 };

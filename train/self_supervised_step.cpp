@@ -54,6 +54,12 @@ DomainCentring centring_of(const RunSetup& setup, const PairSampler& sampler) {
                         {.per_domain = ssl.multi_center, .momentum = ssl.centre_momentum});
 }
 
+Tensor ids_on(std::span<const int> ids, Device device) {
+  const Tensor host = Tensor::empty({static_cast<int>(ids.size())}, DType::i32);
+  std::ranges::copy(ids, host.data<int32_t>());
+  return host.to(device);
+}
+
 }  // namespace
 
 SelfSupervisedConfig teacher_config(const RunSetup& setup) {
@@ -68,8 +74,9 @@ double teacher_temperature(const Recipe::SelfSupervised& ssl, int64_t epoch) {
   return schedule.at(static_cast<int>(epoch));
 }
 
-SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model)
-    : ViewsStep(setup, model, kFigures, is_last_layer, is_length),
+SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model,
+                                       Communicator& ranks)
+    : ViewsStep(setup, model, ranks, kFigures, is_last_layer, is_length),
       student_(model),
       teacher_(teacher_config(setup)),
       ema_(initialised(teacher_, setup), student_.arena()),
@@ -78,10 +85,12 @@ SelfSupervisedStep::SelfSupervisedStep(const RunSetup& setup, SelfSupervised& mo
       student_temperature_(one_number(recipe_.ssl.student_temperature, setup.device)),
       teacher_temperature_(one_number(recipe_.ssl.teacher_temperature, setup.device)),
       collapse_(recipe_.collapse),
-      global_({0, 2 * static_cast<int>(images())}, setup.device),
-      local_({0, static_cast<int>(recipe_.views.locals * images())}, setup.device),
-      views_({0, static_cast<int>(images()), 2 * static_cast<int>(images())}, setup.device),
-      statistics_(model.norms(), 2, model.arena().master(), setup.device) {
+      global_({0, 2 * group_pairs()}, setup.device),
+      local_({0, static_cast<int>(recipe_.views.locals) * group_pairs()}, setup.device),
+      views_({0, group_pairs(), 2 * group_pairs()}, setup.device),
+      statistics_(model.norms(), 2 * groups(), model.arena().master(), setup.device),
+      domains_(2 * static_cast<size_t>(images())),
+      labels_(static_cast<size_t>(images())) {
   ema_.copy();
   if (recipe_.probe.enabled) probe_.emplace(setup, student_.width(), epoch_steps());
 }
@@ -104,18 +113,28 @@ const Model& SelfSupervisedStep::evaluated() const {
   return is_dino() ? static_cast<const Model&>(teacher_) : student_;
 }
 
-void SelfSupervisedStep::accumulate(int64_t step, const ViewBatch& batch,
-                                    const ForwardContext& context) {
-  const Tensor domains = Tensor::empty({2 * batch.pairs}, DType::i32);
-  std::ranges::copy(batch.domains, domains.data<int32_t>());
-  domains_ = domains.to(model_.device());
-  if (is_dino())
-    accumulate_dino(step, batch, context);
-  else
-    accumulate_byol(step, batch, context);
+void SelfSupervisedStep::keep(const Tensor& rows, int group, Tensor& all) const {
+  if (groups() == 1) {
+    all = rows;
+    return;
+  }
+  const int count = rows.shape()[0];
+  if (!all.defined())
+    all = Tensor::empty({count * groups(), rows.shape()[1]}, rows.dtype(), rows.device());
+  all.images(group * count, (group + 1) * count).copy_from(rows);
 }
 
-void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
+void SelfSupervisedStep::accumulate(int64_t step, int group, const ViewBatch& batch,
+                                    const ForwardContext& context) {
+  std::ranges::copy(batch.domains, domains_.begin() + ptrdiff_t{2} * group * batch.pairs);
+  std::ranges::copy(batch.labels, labels_.begin() + ptrdiff_t{group} * batch.pairs);
+  if (is_dino())
+    accumulate_dino(step, group, batch, context);
+  else
+    accumulate_byol(step, group, batch, context);
+}
+
+void SelfSupervisedStep::accumulate_dino(int64_t step, int group, const ViewBatch& batch,
                                          const ForwardContext& context) {
   const double temperature = teacher_temperature(recipe_.ssl, epoch_of(step));
   upload(teacher_temperature_.stream(), teacher_temperature_.raw(), &temperature,
@@ -123,14 +142,14 @@ void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
   ForwardContext no_tape;
   no_tape.segments = global_;
   const Variable seen = teacher_.features(Variable(batch.global), no_tape);
-  outputs_ = teacher_.project(seen, no_tape).value();
-  compared_ = centring_.centred(outputs_, domains_, teacher_temperature_);
-  if (probe_)
-    probe_->accumulate(seen.value().images(0, batch.pairs), targets_of(batch), figures_, kProbeLoss,
-                       kProbeCorrect);
+  const Tensor outputs = teacher_.project(seen, no_tape).value();
+  compared_ =
+      centring_.centred(outputs, ids_on(batch.domains, model_.device()), teacher_temperature_);
+  keep(outputs, group, outputs_);
+  if (probe_) keep(seen.value().images(0, batch.pairs), group, features_);
 
-  const auto features = [&](const Tensor& crops, const SegmentTable& segments, uint32_t part) {
-    ForwardContext own = with_drop_path(context, step, crops.shape()[0], part);
+  const auto features = [&](const Tensor& crops, const SegmentTable& segments, int part) {
+    ForwardContext own = with_drop_path(context, step, group, crops.shape()[0], part);
     own.segments = segments;
     return student_.features(Variable(crops), own);
   };
@@ -155,26 +174,51 @@ void SelfSupervisedStep::accumulate_dino(int64_t step, const ViewBatch& batch,
   }
 }
 
-void SelfSupervisedStep::accumulate_byol(int64_t step, const ViewBatch& batch,
+void SelfSupervisedStep::accumulate_byol(int64_t step, int group, const ViewBatch& batch,
                                          const ForwardContext& context) {
   ForwardContext target;
   target.segments = views_;
-  outputs_ = teacher_.project(teacher_.features(Variable(batch.global), target), target).value();
-  compared_ = outputs_;
-  ForwardContext online = with_drop_path(context, step, 2 * batch.pairs, 0);
+  const Tensor outputs =
+      teacher_.project(teacher_.features(Variable(batch.global), target), target).value();
+  keep(outputs, group, outputs_);
+  ForwardContext online = with_drop_path(context, step, group, 2 * batch.pairs, 0);
   online.segments = views_;
   online.norm.record = &statistics_;
+  online.norm.record_row = 2 * group;
   const Variable features = student_.features(Variable(batch.global), online);
-  if (probe_)
-    probe_->accumulate(features.value().images(0, batch.pairs), targets_of(batch), figures_,
-                       kProbeLoss, kProbeCorrect);
+  if (probe_) keep(features.value().images(0, batch.pairs), group, features_);
   const Variable predictions = student_.predict(student_.project(features, online), online);
   const Tensor losses =
       recipe_.ssl.dino_loss
-          ? byol_losses(predictions, outputs_, 1.0, context)
-          : byol_barlow_losses(predictions, outputs_, barlow_options(recipe_.ssl), 1.0, context);
+          ? byol_losses(predictions, outputs, 1.0, context)
+          : byol_barlow_losses(predictions, outputs, barlow_options(recipe_.ssl), 1.0, context);
   figures_.add_mean(recipe_.ssl.dino_loss ? kByol : kBarlow, losses);
   figures_.add_mean(kLoss, losses);
+}
+
+void SelfSupervisedStep::join_groups(int64_t) {
+  // The rows of this rank's groups, contiguous among those of all.
+  const auto gather_ids = [&](std::vector<int>& ids) {
+    const size_t part = ids.size() / static_cast<size_t>(ranks().size());
+    ids = ranks().gather_values(
+        std::span<const int>(ids).subspan(part * static_cast<size_t>(ranks().rank()), part));
+  };
+  gather_ids(domains_);
+  gather_ids(labels_);
+  ranks().gather_rows(outputs_);
+  if (is_dino()) {
+    if (groups() > 1)
+      compared_ =
+          centring_.centred(outputs_, ids_on(domains_, model_.device()), teacher_temperature_);
+  } else {
+    compared_ = outputs_;
+    for (const Tensor& table : {statistics_.mean(), statistics_.variance()})
+      ranks().gather_rows(table);
+    statistics_.share_counts(2 * share().first);
+  }
+  if (!probe_) return;
+  ranks().gather_rows(features_);
+  probe_->accumulate(features_, targets_of(labels_), figures_, kProbeLoss, kProbeCorrect);
 }
 
 void SelfSupervisedStep::report(int64_t step, const std::vector<double>& values,
@@ -203,10 +247,10 @@ void SelfSupervisedStep::report(int64_t step, const std::vector<double>& values,
   collapse_.add(meter, epoch_of(step), step + 1);
 }
 
-void SelfSupervisedStep::follow(int64_t step, const ViewBatch&) {
+void SelfSupervisedStep::follow(int64_t step) {
   ema_.update(momentum_.at(step + 1));
   if (is_dino())
-    centring_.update(outputs_, domains_);
+    centring_.update(outputs_, ids_on(domains_, model_.device()));
   else
     update_running(statistics_, recipe_.bn.momentum, student_.running());
   if (probe_) probe_->update(step);

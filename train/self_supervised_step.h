@@ -28,8 +28,9 @@ double teacher_temperature(const Recipe::SelfSupervised& ssl, int64_t epoch);
 
 class SelfSupervisedStep final : public ViewsStep {
  public:
-  // `model`: the student, of make_model(). Both must outlive this. The teacher begins as its copy.
-  SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model);
+  // `model`: the student, of make_model(). All must outlive this. The teacher begins as its copy.
+  SelfSupervisedStep(const RunSetup& setup, SelfSupervised& model,
+                     Communicator& ranks = single_process());
 
   void start(int64_t first, int64_t last, int workers) override;
   TrainingState state() override;
@@ -39,12 +40,18 @@ class SelfSupervisedStep final : public ViewsStep {
  private:
   enum { kDino = kOwnFigures, kBarlow, kByol, kProbeLoss, kProbeCorrect, kFigures };
 
-  void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) override;
-  void accumulate_dino(int64_t step, const ViewBatch& batch, const ForwardContext& context);
-  void accumulate_byol(int64_t step, const ViewBatch& batch, const ForwardContext& context);
-  void follow(int64_t step, const ViewBatch& batch) override;
+  void accumulate(int64_t step, int group, const ViewBatch& batch,
+                  const ForwardContext& context) override;
+  void accumulate_dino(int64_t step, int group, const ViewBatch& batch,
+                       const ForwardContext& context);
+  void accumulate_byol(int64_t step, int group, const ViewBatch& batch,
+                       const ForwardContext& context);
+  void join_groups(int64_t step) override;
+  void follow(int64_t step) override;
   void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
 
+  // Puts a group's rows into those of all groups.
+  void keep(const Tensor& rows, int group, Tensor& all) const;
   bool is_dino() const { return recipe_.method == Method::dino; }
 
   SelfSupervised& student_;
@@ -55,11 +62,14 @@ class SelfSupervisedStep final : public ViewsStep {
   Tensor student_temperature_, teacher_temperature_;
   std::optional<Probe> probe_;
   CollapseMeter collapse_;
-  SegmentTable global_, local_;  // DINO: all crops of a size are one segment
+  SegmentTable global_, local_;  // DINO: all crops of a size, in a group, are one segment
   SegmentTable views_;           // BYOL: two views, each with batch statistics of its own
-  NormStatistics statistics_;    // of them, the student's
-  Tensor outputs_, compared_;    // of the step: the teacher's, as they are and as the loss saw them
-  Tensor domains_;               // (2B) of its rows
+  NormStatistics statistics_;    // of them, the student's: two rows a group
+  // Of all groups of the step, one after the other: what the losses took from the teacher...
+  Tensor outputs_, compared_;  // (2B, K) as they are, and as the loss saw them
+  std::vector<int> domains_;   // (2B) of these rows
+  Tensor features_;            // ... and the probe from the network: (B, D) of the anchors
+  std::vector<int> labels_;    // (B)
 };
 
 }  // namespace mono

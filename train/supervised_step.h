@@ -8,17 +8,19 @@ namespace mono {
 
 class SupervisedStep final : public ViewsStep {
  public:
-  // Both must outlive this.
-  SupervisedStep(const RunSetup& setup, Model& model);
+  // All must outlive this.
+  SupervisedStep(const RunSetup& setup, Model& model, Communicator& ranks = single_process());
 
  private:
   enum { kCorrect = kOwnFigures, kFigures };
-  void accumulate(int64_t step, const ViewBatch& batch, const ForwardContext& context) override;
-  void follow(int64_t step, const ViewBatch& batch) override;
+  void accumulate(int64_t step, int group, const ViewBatch& batch,
+                  const ForwardContext& context) override;
+  void join_groups(int64_t step) override;
+  void follow(int64_t step) override;
   void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
 
-  SegmentTable segment_;  // the batch, for backbones with batch norms
-  NormStatistics statistics_;
+  SegmentTable segment_;       // a group, for backbones with batch norms
+  NormStatistics statistics_;  // a row a group
 };
 
 }  // namespace mono

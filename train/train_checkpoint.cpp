@@ -6,7 +6,15 @@
 namespace mono {
 namespace {
 
-// Sites and labels that training sees: another screen would silently continue as another run.
+std::vector<CheckpointTensor> borrowed(const std::vector<NamedTensor>& tensors) {
+  std::vector<CheckpointTensor> out;
+  for (const NamedTensor& t : tensors) out.push_back({t.name, t.shape, t.values.span<float>()});
+  return out;
+}
+
+}  // namespace
+
+// Another screen would silently continue as another run.
 std::string training_sites_hash(const RunSetup& setup) {
   Hasher hasher;
   for (const int i : setup.split.train) {
@@ -15,14 +23,6 @@ std::string training_sites_hash(const RunSetup& setup) {
   }
   return hash_text(hasher.digest());
 }
-
-std::vector<CheckpointTensor> borrowed(const std::vector<NamedTensor>& tensors) {
-  std::vector<CheckpointTensor> out;
-  for (const NamedTensor& t : tensors) out.push_back({t.name, t.shape, t.values.span<float>()});
-  return out;
-}
-
-}  // namespace
 
 std::filesystem::path save_training(CheckpointStore& store, const RunSetup& setup, TrainStep& step,
                                     int64_t steps_done, const Json& more) {

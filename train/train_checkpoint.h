@@ -11,6 +11,9 @@
 
 namespace mono {
 
+// Of the sites and labels that training sees.
+std::string training_sites_hash(const RunSetup& setup);
+
 // Saves the state after `steps_done` optimiser steps. `more` joins state.json under "more": what
 // the loop itself keeps (the best validation so far). Errors as CheckpointStore::save.
 std::filesystem::path save_training(CheckpointStore& store, const RunSetup& setup, TrainStep& step,

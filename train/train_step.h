@@ -18,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/communicator.h"
 #include "train/setup.h"
 #include "train/training_state.h"
 
@@ -49,7 +50,7 @@ class TrainStep {
   // everything printed) and what is wrong; the state is then that before the step. The device is
   // waited for once, when its figures are read, before the update. Nothing is returned and nothing
   // has changed where `abandon`, which may be asked several times, said so: the end of a long step
-  // need not be waited for.
+  // need not be waited for. One of several ranks does not ask: a step is all ranks' or none's.
   virtual std::optional<StepFigures> run(int64_t step,
                                          const std::function<bool()>& abandon = {}) = 0;
 
@@ -68,8 +69,9 @@ class TrainStep {
   virtual int64_t images() const = 0;  // of the screen, in a step
 };
 
-// The step of the recipe's method, on the network that make_model() made for it. Both arguments
-// must outlive it.
-std::unique_ptr<TrainStep> make_train_step(const RunSetup& setup, Model& model);
+// The step of the recipe's method, on the network that make_model() made for it; this rank's part
+// of it, of several. All arguments must outlive it.
+std::unique_ptr<TrainStep> make_train_step(const RunSetup& setup, Model& model,
+                                           Communicator& ranks = single_process());
 
 }  // namespace mono

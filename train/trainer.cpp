@@ -6,17 +6,23 @@
 //   a full disk   -> the failed save is reported, training goes on and tries again at the next
 //                    interval; three failures in a row end it (exit 5), the old checkpoint intact
 //   a value that is not finite -> exit 4, nothing of that step is saved
+//
+// Of several ranks (communicator.h) all compute; rank 0 alone writes, validates and prints. What
+// ends one ends all: a signal after the step in which any of them saw it, an error at once.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <thread>
 
+#include "kernels/base/thread_pool.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/data/csv.h"
 #include "train/device.h"
 #include "train/metrics.h"
+#include "train/ranks.h"
 #include "train/report/training_watch.h"
 #include "train/run_directory.h"
 #include "train/signals.h"
@@ -25,6 +31,7 @@
 #include "train/train_progress.h"
 #include "train/train_step.h"
 #include "train/validation.h"
+#include "train/version.h"
 
 namespace mono {
 namespace {
@@ -55,22 +62,26 @@ struct EpochFigures {
 
 class Trainer {
  public:
-  Trainer(const RunSetup& setup, const RunDirectory& run, const SignalCatcher& signals,
-          const TrainOptions& options)
+  Trainer(const RunSetup& setup, const RunDirectory& run, Communicator& ranks,
+          const SignalCatcher& signals, const TrainOptions& options)
       : setup_(setup),
         recipe_(setup.recipe),
         run_(run),
+        ranks_(ranks),
         model_(make_model(setup)),
-        step_(make_train_step(setup, *model_)),
-        store_(run, recipe_.checkpoint.keep),
+        step_(make_train_step(setup, *model_, ranks)),
         signals_(signals),
-        options_(options) {}
+        options_(options) {
+    if (run.writes()) store_.emplace(run, recipe_.checkpoint.keep);
+  }
 
   int train();
 
  private:
+  std::optional<LoadedCheckpoint> load_newest();
   void print_start() const;
   bool due(int64_t done) const;
+  void compare_ranks(int64_t done);
   bool validate(int64_t done);
   bool record_test_accuracy(int64_t done);
   void save(int64_t done);
@@ -88,12 +99,14 @@ class Trainer {
   const RunSetup& setup_;
   const Recipe& recipe_;
   const RunDirectory& run_;
+  Communicator& ranks_;
   std::unique_ptr<Model> model_;
   std::unique_ptr<TrainStep> step_;
-  CheckpointStore store_;
   const SignalCatcher& signals_;
   const TrainOptions& options_;
   TrainProgress progress_;
+  // Of the rank that writes:
+  std::optional<CheckpointStore> store_;
   std::optional<MetricsLog> metrics_;
   std::optional<Validation> validation_;
   std::optional<TestCurve> test_curve_;
@@ -106,25 +119,29 @@ class Trainer {
 
 int Trainer::train() {
   int64_t done = 0;
-  const std::optional<LoadedCheckpoint> checkpoint = store_.load_newest();
+  const std::optional<LoadedCheckpoint> checkpoint = load_newest();
   if (checkpoint) {
     done = saved_ = restore_training(*checkpoint, setup_, *step_);
     fmt::print("resuming from {}\n", checkpoint->path.string());
   }
-  metrics_.emplace(run_.metrics().string(), done);
-  validation_.emplace(setup_, run_, done,
-                      checkpoint ? checkpoint->state.find("more") : std::nullopt);
-  watch_.emplace(run_.path(), options_.plots, options_.tensorboard);
-  store_.keep_step(validation_->best().step);
-  test_curve_.emplace(setup_, run_, done);
+  if (run_.writes()) {
+    metrics_.emplace(run_.metrics().string(), done);
+    validation_.emplace(setup_, run_, done,
+                        checkpoint ? checkpoint->state.find("more") : std::nullopt);
+    watch_.emplace(run_.path(), options_.plots, options_.tensorboard);
+    store_->keep_step(validation_->best().step);
+    test_curve_.emplace(setup_, run_, done);
+  }
   print_start();
 
   const int64_t total = step_->total_steps();
   const int64_t resumed_at = done;
   step_->start(done, total, static_cast<int>(recipe_.loader.workers));
   while (true) {
-    if (!validate(done) || !record_test_accuracy(done)) return end_early(done);
+    compare_ranks(done);
+    const bool whole = validate(done) && record_test_accuracy(done);
     if (due(done)) try_to_save(done);
+    if (ranks_.any(!whole || (signals_.caught() && done > resumed_at))) return end_early(done);
     if (done == total) break;
     const auto start = Clock::now();
     const double waited_before = step_->waited();
@@ -132,13 +149,12 @@ int Trainer::train() {
     if (!figures) return end_early(done);
     ++done;
     log(done, *figures, seconds_since(start), step_->waited() - waited_before);
-    watch_->step();
+    if (watch_) watch_->step();
     if (done % step_->epoch_steps() == 0) close_epoch(done);
-    if (signals_.caught()) return end_early(done);
   }
   progress_.clear();
-  for (int attempt = 1; saved_ != total; ++attempt) try_to_save(total);
-  watch_->epoch();
+  while (run_.writes() && saved_ != total) try_to_save(total);
+  if (watch_) watch_->epoch();
   const double seconds = std::max(progress_.seconds(), 1e-9);
   const double images = images_per_step() * static_cast<double>(total - resumed_at);
   fmt::print(
@@ -147,6 +163,16 @@ int Trainer::train() {
       recipe_.train.epochs, total, total - resumed_at, progress_.seconds(), images / seconds,
       100 * progress_.wait_seconds() / seconds, step_->state().fingerprint(), run_.path().string());
   return 0;
+}
+
+// Rank 0 finds it; the others take the same one.
+std::optional<LoadedCheckpoint> Trainer::load_newest() {
+  std::optional<LoadedCheckpoint> checkpoint;
+  if (store_) checkpoint = store_->load_newest();
+  const int64_t own = checkpoint ? checkpoint->step : -1;
+  const int64_t step = ranks_.gather_values(std::span(&own, 1))[0];
+  if (!store_ && step >= 0) checkpoint = load_checkpoint_of(run_.path(), step);
+  return checkpoint;
 }
 
 void Trainer::print_start() const {
@@ -169,21 +195,24 @@ void Trainer::print_start() const {
 // Makes the validation of this step if it is due; the best checkpoint so far is saved and kept.
 // False where a signal came first.
 bool Trainer::validate(int64_t done) {
-  if (!validation_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
+  if (!validation_ || !validation_->due(done, step_->epoch_steps(), step_->total_steps()))
+    return true;
   const Validation::Best before = validation_->best();
   progress_.clear();
-  if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(),
-                        [&] { return signals_.caught() != 0; }))
+  if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(), [&] {
+        ranks_.moving("validation");
+        return signals_.caught() != 0;
+      }))
     return false;
   fmt::print("{}\n", validation_->text());
   std::fflush(stdout);
   if (validation_->is_best()) {
-    store_.keep_step(done);
+    store_->keep_step(done);
     // Even if this step is saved already: its state says what is best. What could not be saved is
     // not the best of what there is.
     if (!try_to_save(done)) {
       validation_->set_best(before);
-      store_.keep_step(before.step);
+      store_->keep_step(before.step);
     }
   }
   return true;
@@ -191,20 +220,33 @@ bool Trainer::validate(int64_t done) {
 
 // False where a signal came first.
 bool Trainer::record_test_accuracy(int64_t done) {
-  if (!test_curve_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
+  if (!test_curve_ || !test_curve_->due(done, step_->epoch_steps(), step_->total_steps()))
+    return true;
   progress_.clear();
   const int64_t epoch = done / step_->epoch_steps();
-  const std::optional<double> accuracy =
-      test_curve_->record(done, epoch, step_->evaluated(), [&] { return signals_.caught() != 0; });
+  const std::optional<double> accuracy = test_curve_->record(done, epoch, step_->evaluated(), [&] {
+    ranks_.moving("test curve");
+    return signals_.caught() != 0;
+  });
   if (!accuracy) return false;
   fmt::print("epoch {}/{}: test accuracy {:.1f} % (recorded, decides nothing)\n", epoch,
              recipe_.train.epochs, 100 * *accuracy);
   return true;
 }
 
+// Every so often, and whenever something may be saved.
+void Trainer::compare_ranks(int64_t done) {
+  if (ranks_.size() == 1 || done == 0) return;
+  const Recipe::Checkpoint& when = recipe_.checkpoint;
+  const auto each = [&](int64_t steps) { return steps > 0 && done % steps == 0; };
+  if (each(recipe_.ranks.check_steps) || each(when.every_steps) || each(step_->epoch_steps()) ||
+      done == step_->total_steps())
+    check_same_state(ranks_, step_->state(), done);
+}
+
 bool Trainer::due(int64_t done) const {
   const Recipe::Checkpoint& when = recipe_.checkpoint;
-  if (done == 0 || done == saved_) return false;
+  if (!run_.writes() || done == 0 || done == saved_) return false;
   return done == step_->total_steps() || (when.every_steps > 0 && done % when.every_steps == 0) ||
          (when.every_epochs > 0 && done % (when.every_epochs * step_->epoch_steps()) == 0);
 }
@@ -214,7 +256,8 @@ void Trainer::save(int64_t done) {
   write_rows();
   metrics_->sync();
   test_curve_->write_rows();
-  save_training(store_, setup_, *step_, done, validation_->state());
+  ranks_.moving("saving");
+  save_training(*store_, setup_, *step_, done, validation_->state());
   saved_ = done;
   save_failures_ = 0;
 }
@@ -235,6 +278,7 @@ bool Trainer::try_to_save(int64_t done) {
 }
 
 void Trainer::log(int64_t done, const StepFigures& figures, double seconds, double waited) {
+  if (!run_.writes()) return epoch_.add(figures, seconds, waited);
   const int64_t epoch = (done - 1) / step_->epoch_steps() + 1;
   const double images_per_s = images_per_step() / seconds;
   Json row = Json::object();
@@ -255,7 +299,7 @@ void Trainer::log(int64_t done, const StepFigures& figures, double seconds, doub
   const int64_t memory = peak_tensor_bytes(setup_.device);
   row["memory_mb"] = static_cast<double>(memory) / 1048576;
   row["eta_s"] = static_cast<double>(step_->total_steps() - done) * seconds;
-  row["ranks"] = 1;
+  row["ranks"] = ranks_.size();
   rows_.push_back(std::move(row));
   try {
     write_rows();
@@ -302,16 +346,25 @@ void Trainer::close_epoch(int64_t done) {
       100 * epoch_.waited / epoch_.seconds, step_->state().fingerprint());
   std::fflush(stdout);
   epoch_ = {};
-  watch_->epoch();
+  if (watch_) watch_->epoch();
 }
 
 int Trainer::end_early(int64_t done) {
   progress_.clear();
-  if (saved_ != done) save(done);
-  watch_->epoch();
+  check_same_state(ranks_, step_->state(), done);
+  if (run_.writes() && saved_ != done) save(done);
+  if (watch_) watch_->epoch();
   fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
-             signal_name(signals_.caught()), done, step_->total_steps());
+             signals_.caught() ? signal_name(signals_.caught()) : "a signal to another rank", done,
+             step_->total_steps());
   return static_cast<int>(ErrorKind::interrupted);
+}
+
+// The cores of this process, or where it shares them with other ranks of this machine, its part.
+int threads_of_rank(const TrainOptions& options, const Communicator& ranks) {
+  if (options.compute.threads > 0 || ranks.size() == 1) return options.compute.threads;
+  const int cores = num_threads(), all = static_cast<int>(std::thread::hardware_concurrency());
+  return cores < all ? cores : std::max(1, cores / find_launch().local_size);
 }
 
 // A run that is refused before it begins leaves no folder behind, unless one was there. Only who
@@ -349,33 +402,66 @@ void list_left_out(const RunSetup& setup, const RunDirectory& run) {
              setup.left_out[0].reason, path);
 }
 
+void check_resumable(const RunDirectory& run, const TrainOptions& options, const Recipe& recipe) {
+  if (!run.has_run()) return;
+  if (!options.resume)
+    fail(ErrorKind::usage,
+         "{} holds a run already; --resume auto goes on with it, another --out starts a new one",
+         options.out.string());
+  check_same_recipe(run.path(), recipe);
+}
+
+int train(const TrainOptions& options, Communicator& ranks) {
+  if (!ranks.is_root() && !std::freopen("/dev/null", "w", stdout))
+    fail(ErrorKind::internal, "/dev/null cannot be opened");
+  const SignalCatcher signals;
+  const Device device = choose_device(options.compute.device, threads_of_rank(options, ranks));
+  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
+  const Recipe recipe = load_recipe(options.recipe, options.sets);
+  ranks.set_timeout(recipe.ranks.timeout_s);
+  check_same(ranks, "program", fmt::format("{} {}", program_version(), program_commit()));
+  check_same(ranks, "recipe", fmt::format("{}, hash {}", recipe.name, recipe_hash(recipe)));
+  check_same(ranks, "device", std::string(name_of(device)));
+  check_same(ranks, "instruction set", instruction_set());
+  share_of(ranks, recipe.batch.groups);
+  const bool was_there = std::filesystem::exists(options.out);
+  // Rank 0 makes or opens the folder; what is wrong with it ends all ranks there.
+  const RunDirectory run =
+      ranks.is_root() ? RunDirectory(options.out) : RunDirectory::without_writing(options.out);
+  std::optional<NewFolder> folder;
+  if (run.writes()) {
+    folder.emplace(run, was_there);
+    check_resumable(run, options, recipe);
+  }
+  ranks.barrier();
+  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
+  check_same(ranks, "training images", training_sites_hash(*setup));
+  Trainer trainer(*setup, run, ranks, signals, options);
+  if (run.writes()) {
+    if (!run.has_run()) {
+      RunInfo info;
+      info.data = std::filesystem::absolute(options.data).string();
+      if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
+      run.start(recipe, info);
+    }
+    list_left_out(*setup, run);
+  }
+  return trainer.train();
+}
+
 }  // namespace
 
 int run_train(const TrainOptions& options) {
-  const SignalCatcher signals;
-  const Device device = choose_device(options.compute.device, options.compute.threads);
-  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
-  const Recipe recipe = load_recipe(options.recipe, options.sets);
-  const bool was_there = std::filesystem::exists(options.out);
-  const RunDirectory run(options.out);
-  const NewFolder folder(run, was_there);
-  if (run.has_run()) {
-    if (!options.resume)
-      fail(ErrorKind::usage,
-           "{} holds a run already; --resume auto goes on with it, another --out starts a new one",
-           options.out.string());
-    check_same_recipe(run.path(), recipe);
+  const std::unique_ptr<Communicator> ranks = join_ranks();
+  if (!ranks) return train(options, single_process());
+  try {
+    return train(options, *ranks);
+  } catch (const Error& error) {
+    ranks->end_all(error.exit_code(), error.what());
+  } catch (const std::exception& error) {
+    ranks->end_all(static_cast<int>(ErrorKind::internal),
+                   fmt::format("{} (a fault of this program)", error.what()));
   }
-  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
-  Trainer trainer(*setup, run, signals, options);
-  if (!run.has_run()) {
-    RunInfo info;
-    info.data = std::filesystem::absolute(options.data).string();
-    if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
-    run.start(recipe, info);
-  }
-  list_left_out(*setup, run);
-  return trainer.train();
 }
 
 }  // namespace mono

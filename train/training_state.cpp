@@ -143,6 +143,27 @@ void TrainingState::restore(const SafetensorsFile& model, const SafetensorsFile&
   for (const ModelEntry& entry : models_) entry.model->arena().weights_changed();
 }
 
+std::vector<TrainingState::TensorHash> TrainingState::hashes() const {
+  std::vector<TensorHash> out;
+  const auto enter = [&](const std::string& name, const Tensor& host) {
+    out.push_back({name, hash64(host.raw(), static_cast<size_t>(host.bytes()))});
+  };
+  const auto enter_pieces = [&](const std::string& prefix, const ParameterArena& arena,
+                                const Tensor& array) {
+    const Tensor host = array.to(Device::cpu);
+    for (const Parameter& p : arena.parameters()) enter(prefix + p.name, arena.view(host, p));
+  };
+  for (const ModelEntry& entry : models_) {
+    const ParameterArena& arena = entry.model->arena();
+    enter_pieces(entry.prefix, arena, arena.weights());
+    enter(entry.prefix + "running_mean", entry.model->running().mean().to(Device::cpu));
+    enter(entry.prefix + "running_var", entry.model->running().variance().to(Device::cpu));
+  }
+  for (const ArrayEntry& entry : arrays_) enter_pieces(entry.prefix, *entry.arena, entry.array);
+  for (const auto& [name, tensor] : tensors_) enter(name, tensor.to(Device::cpu));
+  return out;
+}
+
 std::string TrainingState::fingerprint() const {
   Hasher hasher;
   for (const ModelEntry& entry : models_)

@@ -29,6 +29,13 @@ class TrainingState {
   // unknown or of another size; nothing has changed then.
   void restore(const SafetensorsFile& model, const SafetensorsFile& optimizer) const;
 
+  // XXH3 of each tensor, padding and all, as it lies in memory: for comparing ranks.
+  struct TensorHash {
+    std::string name;
+    uint64_t hash;
+  };
+  std::vector<TensorHash> hashes() const;
+
   // XXH3 over what model.safetensors holds, 16 hexadecimal digits.
   std::string fingerprint() const;
 

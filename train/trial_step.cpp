@@ -11,7 +11,7 @@ TrialStep try_a_step(RunSetup& setup, Model& model, int64_t images) {
   const Recipe::Batch whole = setup.recipe.batch;
   setup.recipe.batch.groups = 1;
   setup.recipe.batch.group_size = std::min(whole.group_size, images);
-  setup.recipe.batch.anchors = std::min(whole.anchors, images);
+  setup.recipe.batch.anchors = std::min(whole.anchors / whole.groups, images);
   const std::unique_ptr<TrainStep> step = make_train_step(setup, model);
   step->start(0, 2, 0);
   step->run(0);

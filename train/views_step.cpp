@@ -66,14 +66,16 @@ PairSampler pair_sampler(const RunSetup& setup) {
   return PairSampler(std::move(keys), setup.split.train, rule);
 }
 
-ViewsStep::ViewsStep(const RunSetup& setup, Model& model, int figures,
+ViewsStep::ViewsStep(const RunSetup& setup, Model& model, Communicator& ranks, int figures,
                      std::function<bool(const Parameter&)> freezable,
                      std::function<bool(const Parameter&)> fixed)
     : setup_(setup),
       recipe_(setup.recipe),
       model_(model),
       sampler_(pair_sampler(setup)),
-      figures_(figures, model.device()),
+      figures_(figures, model.device(), share_of(ranks, setup.recipe.batch.groups).count + 1),
+      ranks_(ranks),
+      share_(share_of(ranks, setup.recipe.batch.groups)),
       epoch_steps_(view_steps_per_epoch(sampler_, view_options(setup.recipe),
                                         static_cast<int>(setup.recipe.batch.anchors))),
       learning_rate_(learning_rate_of(setup.recipe, epoch_steps_)),
@@ -83,7 +85,7 @@ ViewsStep::ViewsStep(const RunSetup& setup, Model& model, int figures,
                     std::max<int64_t>(learning_rate_.total_steps, 1)},
       optimiser_(model.arena(),
                  adamw_options(recipe_.optim, std::move(freezable), std::move(fixed))),
-      gradient_(model.arena().new_array()) {}
+      reducer_(model.arena(), ranks, share_.count, setup.recipe.ranks.bucket_bytes()) {}
 
 bool ViewsStep::frozen(int64_t step) const {
   return epoch_of(step) < recipe_.ssl.freeze_last_layer_epochs;
@@ -91,9 +93,9 @@ bool ViewsStep::frozen(int64_t step) const {
 
 void ViewsStep::start(int64_t first, int64_t last, int workers) {
   loader_.reset();  // its threads end before others begin
-  loader_ =
-      std::make_unique<ViewLoader>(setup_, sampler_, view_options(recipe_),
-                                   static_cast<int>(recipe_.batch.anchors), first, last, workers);
+  loader_ = std::make_unique<ViewLoader>(setup_, sampler_, view_options(recipe_),
+                                         static_cast<int>(recipe_.batch.anchors), first, last,
+                                         workers, share_);
   const int64_t held = recipe_.ssl.freeze_last_layer_epochs * epoch_steps_;
   optimiser_.restore({first, std::max<int64_t>(0, first - held)});
 }
@@ -106,18 +108,20 @@ TrainingState ViewsStep::state() {
   return state;
 }
 
-Tensor ViewsStep::targets_of(const ViewBatch& batch) const {
-  const Tensor targets = Tensor::zeros({batch.pairs, setup_.classes}, DType::f32);
-  for (int b = 0; b < batch.pairs; ++b)
-    if (const int label = batch.labels[static_cast<size_t>(b)]; label >= 0)
-      targets.data<float>()[int64_t{b} * setup_.classes + label] = 1;
+Tensor ViewsStep::targets_of(std::span<const int> labels) const {
+  const Tensor targets =
+      Tensor::zeros({static_cast<int>(labels.size()), setup_.classes}, DType::f32);
+  for (size_t b = 0; b < labels.size(); ++b)
+    if (labels[b] >= 0)
+      targets.data<float>()[static_cast<int64_t>(b) * setup_.classes + labels[b]] = 1;
   return targets.to(model_.device());
 }
 
-ForwardContext ViewsStep::with_drop_path(const ForwardContext& context, int64_t step, int images,
-                                         uint32_t part) const {
+ForwardContext ViewsStep::with_drop_path(const ForwardContext& context, int64_t step, int group,
+                                         int images, int part) const {
   if (recipe_.model.drop_path == 0) return context;
-  Philox random(recipe_.seed, Purpose::drop_path, static_cast<uint32_t>(step), part);
+  Philox random(recipe_.seed, Purpose::drop_path, static_cast<uint32_t>(step),
+                static_cast<uint32_t>(2 * group + part));
   const int depth = deit_config(recipe_).depth;
   const std::vector<float> factors =
       drop_path_factors(depth, recipe_.model.drop_path, images, random);
@@ -130,42 +134,78 @@ ForwardContext ViewsStep::with_drop_path(const ForwardContext& context, int64_t 
 
 std::optional<StepFigures> ViewsStep::run(int64_t step, const std::function<bool()>& abandon) {
   MONO_CHECK(loader_, "step {} before start()", step);
-  if (abandon && abandon()) return std::nullopt;
-  return run_on(step, loader_->next());
+  figures_.clear();
+  for (int g = 0; g < share_.count; ++g) {
+    if (ranks_.size() == 1 && abandon && abandon()) {
+      reducer_.clear();
+      return std::nullopt;
+    }
+    ranks_.moving("reading images");
+    const ViewBatch batch = loader_->next();
+    ranks_.moving("computing");
+    run_group(step, g, batch);
+  }
+  loader_->prefetch();
+  return finish(step);
 }
 
 StepFigures ViewsStep::run_on(int64_t step, const ViewBatch& batch) {
   figures_.clear();
-  {
-    Tape tape;
-    ForwardContext context;
-    context.tape = &tape;
-    accumulate(step, batch, context);
-    model_.arena().begin_gradients(gradient_);
-    tape.backward();
-    model_.arena().finish_gradients();
-  }
-  if (loader_) loader_->prefetch();
+  run_group(step, 0, batch);
+  return finish(step);
+}
+
+void ViewsStep::run_group(int64_t step, int group, const ViewBatch& batch) {
+  figures_.select_row(group);
+  Tape tape;
+  ForwardContext context;
+  context.tape = &tape;
+  accumulate(step, share_.first + group, batch, context);
+  reducer_.backward(tape);
+}
+
+StepFigures ViewsStep::finish(int64_t step) {
+  gradient_ = reducer_.sum();
+  figures_.select_row(share_.count);
   figures_.sum_of_squares(kGradientSquares, gradient_);
-  const std::vector<double> values = figures_.read();
+  join_groups(step);
+  const std::vector<double> own = figures_.read();
+  const size_t count = own.size() / static_cast<size_t>(share_.count + 1);
+  std::vector<double> values(own.end() - static_cast<ptrdiff_t>(count), own.end());
+  const std::vector<double> of_groups =
+      ranks_.gather_values(std::span(own).first(own.size() - count));
+  int not_finite = -1;  // the first group with such a figure
+  for (size_t i = 0; i < count; ++i) {
+    double sum = 0;
+    for (size_t g = 0; g < static_cast<size_t>(share_.groups); ++g) {
+      sum += of_groups[g * count + i];
+      if (!std::isfinite(of_groups[g * count + i]) && not_finite < 0)
+        not_finite = static_cast<int>(g);
+    }
+    values[i] += sum / share_.groups;
+  }
   StepFigures figures;
   figures.loss = values[kLoss];
-  figures.gradient_norm = std::sqrt(values[kGradientSquares]);
+  figures.gradient_norm = std::sqrt(values[kGradientSquares]) / share_.groups;
   figures.learning_rate = learning_rate_.at(step);
   figures.finite = std::ranges::all_of(values, [](double value) { return std::isfinite(value); });
   if (!figures.finite) {
     const Parameter* parameter = first_not_finite(model_.arena(), gradient_);
+    std::string where = parameter ? "the gradient of " + parameter->name : "the loss";
+    if (not_finite >= 0 && share_.groups > 1) where += fmt::format(", group {}", not_finite);
+    if (not_finite >= 0 && ranks_.size() > 1)
+      where += fmt::format(" (rank {})", not_finite / share_.count);
     fail(ErrorKind::diverged,
          "training diverged at step {}: loss {}, gradient norm {}; the first value that is not "
          "finite is in {}. Nothing of this step was saved; lower optim.lr or lengthen the warm-up",
-         step + 1, figures.loss, figures.gradient_norm,
-         parameter ? "the gradient of " + parameter->name : "the loss");
+         step + 1, figures.loss, figures.gradient_norm, where);
   }
   report(step, values, figures);
   optimiser_.step(gradient_, {.lr = figures.learning_rate,
                               .weight_decay = weight_decay_.at(step),
+                              .grad_scale = 1.0 / share_.groups,
                               .frozen = frozen(step)});
-  follow(step, batch);
+  follow(step);
   return figures;
 }
 

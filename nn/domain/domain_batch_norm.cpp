@@ -155,6 +155,7 @@ Variable domain_batch_norm(const Variable& x, const NormLayer& layer, const Forw
   if (!context.tape) return y;
 
   const bool needs_y = options.relu && residual.defined();
+  context.tape->writes({layer.gamma, layer.beta});
   context.tape->record(
       options.relu ? "batch_norm_relu" : "batch_norm", {x, options.residual}, {y},
       {input, statistics.mean, statistics.variance, needs_y ? y.value() : Tensor()},

@@ -44,6 +44,11 @@ void NormStatistics::set_count(int row, int layer, double pixels) {
   counts_on_device_ = Tensor();
 }
 
+void NormStatistics::share_counts(int row) {
+  for (int r = 0; r < rows_; ++r)
+    for (int layer = 0; layer < layers_; ++layer) set_count(r, layer, count(row, layer));
+}
+
 const double* NormStatistics::device_counts() const {
   if (!counts_on_device_.defined()) counts_on_device_ = on_device<double>(counts_, mean_.device());
   return values_of<double>(counts_on_device_);

@@ -57,6 +57,8 @@ class NormStatistics {
   // Pixels (images x height x width) behind a layer's statistics in a row.
   double count(int row, int layer) const { return counts_[index(row, layer)]; }
   void set_count(int row, int layer, double pixels);
+  // Gives every row the counts of one: of groups of equal size, some computed elsewhere.
+  void share_counts(int row);
 
   // For kernels: the counts (rows, layers) on the device, and whose column each is. The counts are
   // copied there when they have changed, which they do not from one step to the next.

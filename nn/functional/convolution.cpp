@@ -101,12 +101,14 @@ ConvolutionResult convolution(const Variable& x, const Parameter& w, const Forwa
     args.segments = segments;
     conv2d_fprop<T>(compute_stream(device), variant, problem, args, workspace);
   });
-  if (context.tape)
+  if (context.tape) {
+    context.tape->writes({&w});
     context.tape->record(
         "convolution", {x}, {result.y}, {input}, [problem, segments, w = &w](Backward& b) {
           dispatch_activation(b.saved(0).dtype(),
                               [&]<class T>() { backward<T>(b, problem, segments, *w); });
         });
+  }
   return result;
 }
 

@@ -238,7 +238,10 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
     show_inputs(problem, segments, layers, X, y1, moments, {mean1, variance1}, {mean2, variance2},
                 *context.observer);
   DenseBlockResult result{Variable(X, context.tape != nullptr), moments};
-  if (context.tape)
+  if (context.tape) {
+    for (const DenseLayer& l : layers)
+      context.tape->writes(
+          {l.norm1->gamma, l.norm1->beta, l.conv1, l.norm2->gamma, l.norm2->beta, l.conv2});
     context.tape->record(
         "dense_block", {x}, {result.x},
         {X, y1, moments.mean, moments.variance, mean2, variance2, mean1, variance1},
@@ -246,6 +249,7 @@ DenseBlockResult dense_block(const Variable& x, const std::vector<DenseLayer>& l
           dispatch_activation(b.saved(kX).dtype(),
                               [&]<class T>() { backward<T>(b, problem, segments, *layers); });
         });
+  }
   return result;
 }
 

@@ -5,10 +5,17 @@
 
 namespace mono {
 
-Figures::Figures(int count, Device device) : values_(Tensor::zeros({count}, DType::f64, device)) {}
+Figures::Figures(int count, Device device, int rows)
+    : count_(count), values_(Tensor::zeros({rows * count}, DType::f64, device)) {}
 
 void Figures::clear() {
   values_.zero();
+  row_ = 0;
+}
+
+void Figures::select_row(int row) {
+  MONO_CHECK(row >= 0 && (row + 1) * count_ <= values_.elements(), "row {}", row);
+  row_ = row;
 }
 
 void Figures::add_mean(int figure, const Tensor& losses, double weight) {

@@ -139,6 +139,7 @@ Variable linear(const Variable& x, const Parameter& w, const LinearOptions& opti
   if (context.tape) {
     const Parameters parameters{&w, options.bias, norm ? norm->weight : nullptr,
                                 norm ? norm->bias : nullptr};
+    context.tape->writes({parameters.w, parameters.bias, parameters.gamma, parameters.beta});
     context.tape->record("linear", {x, options.residual}, {y}, {input, statistics, options.keep},
                          [problem, parameters](Backward& b) {
                            dispatch_activation(b.saved(0).dtype(), [&]<class T>() {
@@ -170,7 +171,8 @@ Variable layer_norm(const Variable& x, const LayerNorm& norm, const ForwardConte
                           {input.data<T>(), norm.weight->weights<M>(), norm.bias->weights<M>(),
                            mean, mean ? mean + problem.rows : nullptr, y.value().data<T>()});
   });
-  if (context.tape)
+  if (context.tape) {
+    context.tape->writes({norm.weight, norm.bias});
     context.tape->record(
         "layer_norm", {x}, {y}, {input, statistics},
         [problem, weight = norm.weight, bias = norm.bias](Backward& b) {
@@ -199,6 +201,7 @@ Variable layer_norm(const Variable& x, const LayerNorm& norm, const ForwardConte
             b.done(*bias);
           });
         });
+  }
   return y;
 }
 

@@ -66,12 +66,14 @@ Variable tokens(const Variable& patches, const Parameter& cls, const Parameter& 
                        .y = y.value().data<T>()},
                       workspace);
   });
-  if (context.tape)
+  if (context.tape) {
+    context.tape->writes({&cls, &pos, bias});
     context.tape->record(
         "tokens", {patches}, {y}, {},
         [problem, cls = &cls, pos = &pos, bias, dtype = input.dtype()](Backward& b) {
           dispatch_activation(dtype, [&]<class T>() { backward<T>(b, problem, *cls, *pos, bias); });
         });
+  }
   return y;
 }
 

@@ -96,13 +96,15 @@ Variable weight_norm_linear(const Variable& x, const Parameter& v, const Paramet
     multiply<T>(device, {.M = rows, .N = out, .K = in, .transpose_b = true},
                 Matmul<T, M, T>{input.data<T>(), w.data<M>(), nullptr, y.value().data<T>()});
   });
-  if (context.tape)
+  if (context.tape) {
+    context.tape->writes({&v, train_g ? &g : nullptr});
     context.tape->record("weight_norm_linear", {x}, {y}, {input, w, norms},
                          [v = &v, g = &g, train_g](Backward& b) {
                            dispatch_activation(b.saved(0).dtype(), [&]<class T>() {
                              weight_norm_linear_backward<T>(b, *v, *g, train_g);
                            });
                          });
+  }
   return y;
 }
 

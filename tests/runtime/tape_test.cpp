@@ -189,11 +189,13 @@ TEST(Tape, TellsTheSinkWhichParametersAreDone) {
   arena.allocate(DType::f32);
   Tape tape;
   const Variable y(values({1}), true);
-  for (const Parameter* p : {&w, &v})
+  for (const Parameter* p : {&w, &v}) {
+    tape.writes({p});
     tape.record("use", {}, {y}, {}, [p](Backward& b) {
       b.gradient(*p).tensor.zero();
       b.done(*p);
     });
+  }
   arena.begin_gradients(arena.new_array());
   y.seed_grad(values({1}));
   tape.backward(&sink);

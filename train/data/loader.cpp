@@ -5,11 +5,17 @@
 namespace mono {
 
 Loader::Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int workers)
+    : Loader(setup, first_step, last_step, workers,
+             share_of(single_process(), setup.recipe.batch.groups)) {}
+
+Loader::Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int workers,
+               const GroupShare& share)
     : setup_(setup),
-      per_epoch_(steps_per_epoch(setup) * setup.recipe.batch.groups),
+      share_(share),
+      per_epoch_(steps_per_epoch(setup) * share.groups),
       upload_(setup.device),
-      reader_(first_step * setup.recipe.batch.groups, last_step * setup.recipe.batch.groups,
-              workers, [this](int64_t number) { return load(number); }) {}
+      reader_(first_step * share.count, last_step * share.count, workers,
+              [this](int64_t number) { return load(number); }) {}
 
 RawBatch Loader::next() {
   if (!ahead_.batch && !ahead_.error) {
@@ -34,7 +40,9 @@ void Loader::prefetch() {
 }
 
 RawBatch Loader::load(int64_t number) {
-  const int64_t epoch = number / per_epoch_, index = number % per_epoch_;
+  const int64_t group =
+      number / share_.count * share_.groups + share_.first + number % share_.count;
+  const int64_t epoch = group / per_epoch_, index = group % per_epoch_;
   const Plan groups = plan(epoch);
   RawBatch batch = read_batch(setup_, (*groups)[static_cast<size_t>(index)]);
   draw_augmentation(setup_, epoch, index, batch);

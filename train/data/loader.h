@@ -14,13 +14,17 @@
 #include "train/data/planes_upload.h"
 #include "train/data/read_ahead.h"
 #include "train/data/sampler.h"
+#include "train/ranks.h"
 
 namespace mono {
 
 class Loader {
  public:
-  // The groups of steps [first_step, last_step) of the run, counted over all epochs.
-  Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int workers);
+  // The groups of steps [first_step, last_step) of the run, counted over all epochs; of each step
+  // those of `share` only.
+  Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int workers,
+         const GroupShare& share);
+  Loader(const RunSetup& setup, int64_t first_step, int64_t last_step, int workers);  // all
 
   // The next group, its planes on RunSetup::device. They stay until the next call but one; what
   // computes on them must have been enqueued before the next call. Rethrows what its reading threw:
@@ -39,7 +43,8 @@ class Loader {
   Plan plan(int64_t epoch);
 
   const RunSetup& setup_;
-  const int64_t per_epoch_;  // groups
+  const GroupShare share_;
+  const int64_t per_epoch_;  // groups, of all ranks
   std::mutex plan_mutex_;
   int64_t plan_epoch_ = -1;
   Plan plan_;
@@ -49,7 +54,8 @@ class Loader {
     std::exception_ptr error;
   };
   Ahead ahead_;
-  ReadAhead<RawBatch> reader_;  // groups, numbered across epochs; last: its threads use the rest
+  ReadAhead<RawBatch>
+      reader_;  // the share's groups, numbered across epochs; last: its threads use the rest
 };
 
 }  // namespace mono

@@ -67,31 +67,35 @@ std::vector<int> plan_anchors(const PairSampler& sampler, uint64_t seed, int64_t
 
 ViewLoader::ViewLoader(const RunSetup& setup, const PairSampler& sampler,
                        const ViewOptions& options, int pairs, int64_t first_step, int64_t last_step,
-                       int workers)
+                       int workers, const GroupShare& share)
     : setup_(setup),
       sampler_(sampler),
       options_((check_view_options(options), check_normalisation(setup), options)),
-      pairs_(pairs),
+      share_(share),
+      step_pairs_(pairs),
+      pairs_(pairs / share.groups),
       image_of_view_(images_of_views(options, sampler.rule() != PairRule::self)),
       per_epoch_(view_steps_per_epoch(sampler, options, pairs)),
       upload_(setup.device),
-      reader_(first_step, last_step, workers, [this](int64_t step) { return load(step); }) {}
+      reader_(first_step * share.count, last_step * share.count, workers,
+              [this](int64_t number) { return load(number); }) {}
 
 ViewLoader::Plan ViewLoader::plan(int64_t epoch) {
   const std::lock_guard lock(plan_mutex_);
   if (plan_epoch_ != epoch) {
     plan_ = std::make_shared<const std::vector<int>>(
-        plan_anchors(sampler_, setup_.recipe.seed, epoch, pairs_));
+        plan_anchors(sampler_, setup_.recipe.seed, epoch, step_pairs_));
     plan_epoch_ = epoch;
   }
   return plan_;
 }
 
-ViewLoader::Pairs ViewLoader::load(int64_t step) {
+ViewLoader::Pairs ViewLoader::load(int64_t number) {
+  const int64_t step = number / share_.count, group = share_.first + number % share_.count;
   const int64_t epoch = step / per_epoch_;
   const uint64_t seed = setup_.recipe.seed;
   const Plan anchors = plan(epoch);
-  const auto first = anchors->begin() + step % per_epoch_ * pairs_;
+  const auto first = anchors->begin() + step % per_epoch_ * step_pairs_ + group * pairs_;
   Pairs pairs;
   pairs.anchors.assign(first, first + pairs_);
   for (const int anchor : pairs.anchors)

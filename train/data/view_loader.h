@@ -18,6 +18,7 @@
 #include "train/data/planes_upload.h"
 #include "train/data/read_ahead.h"
 #include "train/data/views.h"
+#include "train/ranks.h"
 #include "train/setup.h"
 
 namespace mono {
@@ -43,13 +44,15 @@ std::vector<int> plan_anchors(const PairSampler& sampler, uint64_t seed, int64_t
 // Reads the anchors' and partners' sites, and draws their views.
 class ViewLoader {
  public:
-  // Steps [first_step, last_step) of the run, counted over all epochs, of `pairs` pairs each.
-  // `setup` gives pixels, channels, normalisation (per site: NormalisationStats::of), labels, seed,
-  // device and precision; it and `sampler` must outlive the loader.
+  // Steps [first_step, last_step) of the run, counted over all epochs, of `pairs` pairs each, in
+  // equal groups, of which this loads those of `share`. `setup` gives pixels, channels,
+  // normalisation (per site: NormalisationStats::of), labels, seed, device and precision; it and
+  // `sampler` must outlive the loader.
   ViewLoader(const RunSetup& setup, const PairSampler& sampler, const ViewOptions& options,
-             int pairs, int64_t first_step, int64_t last_step, int workers);
+             int pairs, int64_t first_step, int64_t last_step, int workers,
+             const GroupShare& share = {});
 
-  // The next batch. Rethrows what its reading threw: Error(data) names the file.
+  // The next group, a batch. Rethrows what its reading threw: Error(data) names the file.
   ViewBatch next();
   // Starts to copy the next batch's planes to a GPU, which works meanwhile: for the end of a step,
   // before the host waits. Nothing on the CPU, or when there is no further batch.
@@ -67,14 +70,15 @@ class ViewLoader {
   };
   using Plan = std::shared_ptr<const std::vector<int>>;
 
-  Pairs load(int64_t step);
+  Pairs load(int64_t number);
   Plan plan(int64_t epoch);
   ViewBatch crop(const Pairs& pairs, const Tensor& planes) const;
 
   const RunSetup& setup_;
   const PairSampler& sampler_;
   const ViewOptions options_;
-  const int pairs_;
+  const GroupShare share_;
+  const int step_pairs_, pairs_;  // of a step, of a group
   const std::vector<int> image_of_view_;
   const int64_t per_epoch_;  // steps
   std::mutex plan_mutex_;
@@ -87,7 +91,8 @@ class ViewLoader {
     std::exception_ptr error;
   };
   Ahead ahead_;
-  ReadAhead<Pairs> reader_;  // last: its threads use the rest
+  ReadAhead<Pairs>
+      reader_;  // the share's groups, numbered across steps; last: its threads use the rest
 };
 
 // What evaluation and k-NN banks see of the sites: the middle `side` x `side` pixels, the plate's

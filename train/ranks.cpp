@@ -1,0 +1,84 @@
+#include "train/ranks.h"
+
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <bit>
+#include <map>
+
+#include "train/hash.h"
+
+namespace mono {
+namespace {
+
+// The ranks whose value is not the most frequent one; of equally frequent ones rank 0's counts.
+std::vector<int> odd_ones(std::span<const uint64_t> values, size_t stride, size_t at) {
+  std::map<uint64_t, int> count;
+  const size_t ranks = values.size() / stride;
+  for (size_t r = 0; r < ranks; ++r) ++count[values[r * stride + at]];
+  uint64_t common = values[at];
+  for (const auto& [value, times] : count)
+    if (times > count[common]) common = value;
+  std::vector<int> odd;
+  for (size_t r = 0; r < ranks; ++r)
+    if (values[r * stride + at] != common) odd.push_back(static_cast<int>(r));
+  return odd;
+}
+
+std::string name_of(const std::vector<int>& ranks) {
+  return fmt::format("rank{} {}", ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", "));
+}
+
+}  // namespace
+
+GroupShare share_of(const Communicator& ranks, int64_t groups) {
+  const int size = ranks.size(), all = static_cast<int>(groups);
+  const int count = all / size;
+  if (all % size != 0 || (size > 1 && !std::has_single_bit(static_cast<unsigned>(count)))) {
+    std::vector<int> fitting;
+    for (int n = 1; n <= all; ++n)
+      if (all % n == 0 && (n == 1 || std::has_single_bit(static_cast<unsigned>(all / n))))
+        fitting.push_back(n);
+    fail(ErrorKind::usage,
+         "batch.groups = {} cannot be shared out to {} ranks: each takes the same number of "
+         "groups, a power of two; start {} ranks, or set batch.groups to a multiple of {}",
+         all, size, fmt::join(fitting, ", "), size);
+  }
+  return {all, ranks.rank() * count, count};
+}
+
+void check_same(Communicator& ranks, const std::string& what, const std::string& value) {
+  const uint64_t own = hash64(value);
+  const std::vector<uint64_t> all = ranks.gather_values<uint64_t>(std::span(&own, 1));
+  std::vector<int> odd;
+  for (int r = 1; r < ranks.size(); ++r)
+    if (all[static_cast<size_t>(r)] != all[0]) odd.push_back(r);
+  if (odd.empty()) return;
+  fail(ErrorKind::usage,
+       "{}: {} not the same {} as rank 0 (here: {}); start all ranks with one "
+       "command, one program and one copy of the data",
+       name_of(odd), odd.size() == 1 ? "has" : "have", what, value);
+}
+
+void check_same_state(Communicator& ranks, const TrainingState& state, int64_t step) {
+  if (ranks.size() == 1) return;
+  const std::vector<TrainingState::TensorHash> tensors = state.hashes();
+  std::vector<uint64_t> own;
+  for (const auto& tensor : tensors) own.push_back(tensor.hash);
+  const uint64_t together = hash64(
+      std::string_view(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(uint64_t)));
+  const std::vector<uint64_t> all = ranks.gather_values<uint64_t>(std::span(&together, 1));
+  if (odd_ones(all, 1, 0).empty()) return;
+
+  const std::vector<uint64_t> each = ranks.gather_values<uint64_t>(own);
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const std::vector<int> odd = odd_ones(each, tensors.size(), i);
+    if (odd.empty()) continue;
+    fail(ErrorKind::device,
+         "after step {} '{}' of {} is not that of the other ranks: memory or a computation failed "
+         "there. Nothing was saved since; --resume auto goes on from the last checkpoint",
+         step, tensors[i].name, name_of(odd));
+  }
+}
+
+}  // namespace mono

@@ -1,0 +1,26 @@
+// What training does with ranks: which groups each computes, and that all of them are of one mind.
+#pragma once
+
+#include "runtime/communicator.h"
+#include "train/training_state.h"
+
+namespace mono {
+
+// The groups of each step that a rank computes: `count` from `first` of `groups`.
+struct GroupShare {
+  int groups = 1, first = 0, count = 1;
+};
+
+// Contiguous equal shares. Error(usage) where the ranks do not divide the groups into equal shares
+// of a power of two: their sum would be another tree than one process's, and so other bits.
+GroupShare share_of(const Communicator& ranks, int64_t groups);
+
+// Something that must be the same on every rank ("recipe", its hash). Error(usage) on every rank
+// names those that differ from rank 0.
+void check_same(Communicator& ranks, const std::string& what, const std::string& value);
+
+// Hashes everything that carries over from step to step, and compares the ranks. Error(device) on
+// every rank where they differ: names tensor and ranks.
+void check_same_state(Communicator& ranks, const TrainingState& state, int64_t step);
+
+}  // namespace mono
