@@ -38,7 +38,7 @@ std::string gpu_text() {
 
 }  // namespace
 
-Device choose_device(const std::string& name, int threads) {
+Device choose_device(const std::string& name, int threads, bool quiet) {
   if (threads < 0)
     fail(ErrorKind::usage, "--threads {}: a number of threads, or 0 for all cores", threads);
   if (threads > 0) set_num_threads(threads);
@@ -46,6 +46,7 @@ Device choose_device(const std::string& name, int threads) {
   std::string why;
   const bool gpu = real_gpu(why) != nullptr;
   if (name == "auto") {
+    if (quiet) return gpu ? Device::cuda : Device::cpu;
     if (gpu)
       fmt::print(stderr, "device: cuda ({})\n", gpu_text());
     else

@@ -289,6 +289,8 @@ class Loader {
       if (const auto found = items_.find(key); found != items_.end())
         read(key, found->second.value, rule, value);
     });
+    if (out.batch.form == BatchForm::views && !items_.contains("batch.groups"))
+      out.batch.groups = 1;  // CDCL's one GPU
     for (const auto& [key, item] : items_) {
       if (key.starts_with(kPaper)) out.paper[key.substr(kPaper.size())] = figure(item);
       if (key == "name") read(key, item.value, {}, out.name);

@@ -123,7 +123,7 @@ struct Recipe {
   struct Batch {
     BatchForm form = BatchForm::groups;
     // Per step; each has its own batch-norm statistics, and is computed by one rank. Of views:
-    // equal parts of the anchors.
+    // equal parts of the anchors, 1 where a recipe does not say.
     int64_t groups = 8;
     int64_t group_size = 64;  // images
     bool one_experiment_per_group = false;

@@ -415,7 +415,8 @@ int train(const TrainOptions& options, Communicator& ranks) {
   if (!ranks.is_root() && !std::freopen("/dev/null", "w", stdout))
     fail(ErrorKind::internal, "/dev/null cannot be opened");
   const SignalCatcher signals;
-  const Device device = choose_device(options.compute.device, threads_of_rank(options, ranks));
+  const Device device = choose_device(options.compute.device, threads_of_rank(options, ranks),
+                                      /*quiet=*/!ranks.is_root());
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   ranks.set_timeout(recipe.ranks.timeout_s);

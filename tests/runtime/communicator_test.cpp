@@ -173,7 +173,7 @@ TEST_F(ManyRanks, RowsComeInTheOrderOfRanks) {
   }
 }
 
-TEST_F(ManyRanks, TensorsOfADeviceAreSummedInPlace) {
+TEST_F(ManyRanks, TensorsOfTheEmulatorAreSummedInPlace) {
   if (kGpu == Device::cuda) GTEST_SKIP() << "several ranks on one GPU are not what NCCL is for";
   const Tensor host = Tensor::empty({100}, DType::f32);
   std::ranges::fill(host.span<float>(), static_cast<float>(ranks_->rank() + 1));

@@ -11,7 +11,7 @@ set -euo pipefail
 program=$1 faults=${2:-10}
 RANDOM=${3:-1}
 here=$(cd "$(dirname "$0")" && pwd)
-ranks=4 timeout=4
+ranks=4 timeout=6
 work=$(mktemp -d)
 mounted=
 cleanup() {

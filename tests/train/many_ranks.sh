@@ -3,11 +3,13 @@
 #
 #   many_ranks.sh PROGRAM ["1 2 4 8" [RECIPES]]
 #
-# RECIPES: words of the list below, or all. With NAMESPACES=1 (as root) the ranks of 2, 4, 8 are
-# shared out to two network namespaces joined by a veth pair, which act as two hosts.
+# RECIPES: words of the list below, or all. HOSTS=2 (as root): the ranks are shared out to two
+# network namespaces that act as two hosts (two_hosts.sh).
 set -euo pipefail
 program=$1 sizes=${2:-1 2 4 8} wanted=${3:-all}
 here=$(cd "$(dirname "$0")" && pwd)
+launcher=$here/../mpirun.sh
+[ "${HOSTS:-1}" = 1 ] || launcher=$here/../two_hosts.sh
 declare -A recipes=(
   [baseline]=smoke/rxrx1/table1/baseline [adabn]=smoke/rxrx1/table1/adabn
   [gradient-reversal]=smoke/rxrx1/table1/gradient-reversal
@@ -57,7 +59,7 @@ for name in $wanted; do
   train "$work/$name"
   expected=$(weights "$work/$name")
   for n in $sizes; do
-    train "$work/$name-$n" "$here/../mpirun.sh" "$n"
+    train "$work/$name-$n" "$launcher" "$n"
     got=$(weights "$work/$name-$n")
     if [ "$got" != "$expected" ] || [ "$(figures "$work/$name-$n")" != "$(figures "$work/$name")" ]; then
       echo "FAILED: $name on $n ranks: $got, one process $expected" >&2

@@ -296,7 +296,6 @@ TEST(IdleKeys, AreRefusedWhereASetGivesThem) {
   expect_idle(cdcl, "augment.dihedral=false", "flips are views.dihedral; leave it out");
   expect_idle(cdcl, "batch_head.mode=reversed", "there is no batch head");
   expect_idle(cdcl, "batch_head.weight=2", "there is no batch head");
-  expect_idle(cdcl, "batch.groups=4", "a step has batch.anchors images");
   expect_idle(cdcl, "batch.group_size=64", "a step has batch.anchors images");  // the default
   expect_idle(cdcl, "domain.adabn=true", "AdaBN needs groups");
   expect_idle(rxrx1, "data.domain_key=plate", "nothing to validate on");

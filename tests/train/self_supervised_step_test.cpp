@@ -560,6 +560,78 @@ TEST_F(SelfSupervisedStepTest, ATableOfLabelsGivesTheClasses) {
               s->dataset.sites[static_cast<size_t>(site)].sirna_id % 2);
 }
 
+// ---- groups -----------------------------------------------------------------------------------
+
+// Where no statistics are taken over a batch, the mean over groups of anchors is the whole batch's.
+TEST_F(SelfSupervisedStepTest, GroupsOfAStepAddUpToTheWholeBatch) {
+  struct Outcome {
+    StepFigures figures;
+    std::vector<float> gradient, centres;
+  };
+  const auto one_step = [&](const std::string& recipe, const char* groups) {
+    const auto s = setup(recipe, {std::string("batch.groups=") + groups, "model.drop_path=0.0"});
+    const std::unique_ptr<Model> model = make_model(*s);
+    const std::unique_ptr<TrainStep> step = make_train_step(*s, *model);
+    step->start(0, 1, 0);
+    Outcome outcome{*step->run(0), {}, {}};
+    const std::span<const float> sum =
+        dynamic_cast<const ViewsStep&>(*step).gradient().span<float>();
+    for (const float g : sum) outcome.gradient.push_back(g / std::stof(groups));
+    for (const NamedTensor& t : step->state().optimizer_tensors())
+      if (t.name == "centres")
+        outcome.centres.assign(t.values.span<float>().begin(), t.values.span<float>().end());
+    return outcome;
+  };
+  const auto worst = [](const std::vector<float>& a, const std::vector<float>& b) {
+    float difference = 0, largest = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      difference = std::max(difference, std::abs(a[i] - b[i]));
+      largest = std::max(largest, std::abs(a[i]));
+    }
+    return largest > 0 ? difference / largest : difference;
+  };
+  for (const char* recipe : {"supervised", "ssl-dino"}) {
+    const Outcome whole = one_step(recipe, "1");
+    for (const char* groups : {"2", "3"}) {
+      const Outcome parts = one_step(recipe, groups);
+      EXPECT_NEAR(parts.figures.loss, whole.figures.loss, 1e-5 * whole.figures.loss) << recipe;
+      EXPECT_NEAR(parts.figures.gradient_norm, whole.figures.gradient_norm,
+                  1e-5 * whole.figures.gradient_norm);
+      EXPECT_EQ(parts.figures.accuracy, whole.figures.accuracy);
+      EXPECT_LT(worst(whole.gradient, parts.gradient), 1e-5) << recipe << " in " << groups;
+      ASSERT_EQ(parts.centres.size(), whole.centres.size());
+      EXPECT_LT(worst(whole.centres, parts.centres), 1e-5) << recipe << " in " << groups;
+    }
+  }
+}
+
+// Batch norms see a group alone; the running statistics follow the mean over groups and views.
+TEST_F(SelfSupervisedStepTest, BatchNormsOfByolSeeTheirGroupAlone) {
+  const auto state_after_a_step = [&](const char* groups) {
+    const auto s =
+        setup("ssl-byol", {std::string("batch.groups=") + groups, "model.drop_path=0.0"});
+    const std::unique_ptr<Model> model = make_model(*s);
+    const std::unique_ptr<TrainStep> step = make_train_step(*s, *model);
+    step->start(0, 1, 0);
+    const double loss = step->run(0)->loss;
+    const std::span<const float> mean = model->running().mean().span<float>();
+    return std::pair(loss, std::vector<float>(mean.begin(), mean.end()));
+  };
+  const auto [whole_loss, whole_mean] = state_after_a_step("1");
+  const auto [loss, mean] = state_after_a_step("3");
+  EXPECT_GT(std::abs(loss - whole_loss), 1e-3 * whole_loss) << "statistics of all six anchors";
+  // The first layer's input does not depend on the grouping: equal groups, the same mean.
+  ASSERT_FALSE(mean.empty());
+  EXPECT_NEAR(mean[0], whole_mean[0], 1e-5 * std::abs(whole_mean[0]) + 1e-6);
+}
+
+TEST_F(SelfSupervisedStepTest, GroupsMustPartTheAnchors) {
+  EXPECT_THROW(setup("cdcl", {"batch.groups=4"}), Error) << "6 anchors";
+  EXPECT_THROW(setup("cdcl", {"batch.groups=6"}), Error) << "groups of one pair";
+  EXPECT_NO_THROW(setup("cdcl", {"batch.groups=3"}));
+  EXPECT_EQ(setup("cdcl")->recipe.batch.groups, 1) << "where nothing is said: one GPU";
+}
+
 // ---- what is wrong before training starts -----------------------------------------------------
 
 TEST_F(SelfSupervisedStepTest, RefusesBeforeTrainingStarts) {

@@ -86,6 +86,14 @@ report::Table paper_table(const Result& result) {
   return table;
 }
 
+std::string dots_text(const Result& result) {
+  const std::string key = column_of(result, result.experiment->ordered_by.front()).key;
+  const bool single = std::ranges::all_of(
+      result.rows, [&](const ResultRow& row) { return row.cells.at(key).there().size() < 2; });
+  return single ? "One fold and seed each."
+                : "Mean and standard deviation, and each fold and seed by itself.";
+}
+
 // The first column in which methods are compared: every seed, mean and spread; the paper's beside
 // it where the data are the paper's.
 report::DotPlot plot_of(const Result& result) {
@@ -136,8 +144,7 @@ void add_result(Page& page, const ShownResult& shown) {
     if (const std::string start = start_text(result); !start.empty()) page.paragraph(start);
     page.table(table_of(result));
     if (!experiment.ordered_by.empty() && result.rows.size() > 1 && result.rows.size() <= kMostDots)
-      page.figure(plot_of(result),
-                  "Mean and standard deviation, and each fold and seed by itself.");
+      page.figure(plot_of(result), dots_text(result));
   }
   if (!experiment.note.empty()) page.paragraph(experiment.note);
   const report::Table paper = paper_table(result);
