@@ -14,8 +14,9 @@
 //   stuck   alive, while the others wait for it, and nothing moves
 //
 // are noticed by rank 0, or by the others if it is rank 0, named on stderr, and everything ends
-// with exit code 6. What the thread cannot see is a process that waits inside MPI itself; there are
-// only non-blocking calls here.
+// with exit code 6. The
+// thread makes non-blocking calls only; MPI's own start and end (MPI_Init, MPI_Finalize) are not
+// watched.
 #include "runtime/communicator.h"
 
 #if !MONO_MPI
@@ -146,6 +147,7 @@ class MpiCommunicator final : public Communicator {
   void set_timeout(double seconds) override { timeout_ = seconds; }
 
   void end_ranks(int exit_code, const std::string& message) override {
+    std::fflush(stdout);
     // Where all ranks fail alike, the first one speaks for them: it ends the others meanwhile.
     std::this_thread::sleep_for(Seconds(rank() == 0 ? 0 : 0.5 + 0.1 * std::min(rank(), 20)));
     {
@@ -164,6 +166,7 @@ class MpiCommunicator final : public Communicator {
     SignOfLife sign;
     Clock::time_point heard = Clock::now();
     Clock::time_point moved = Clock::now();  // when the sign last differed from the one before
+    Clock::time_point level = Clock::now();  // when nobody was last ahead of it
     SignOfLife outgoing;                     // in a send that may not be over
     MPI_Request sending = MPI_REQUEST_NULL;
   };
@@ -202,7 +205,6 @@ class MpiCommunicator final : public Communicator {
         }
         if (collective) {
           in_collective_ = true;
-          ++entered_;
           collective();
           in_collective_ = false;
           const std::lock_guard lock(mutex_);
@@ -238,8 +240,8 @@ class MpiCommunicator final : public Communicator {
       if (all_through) return;
       if (tries < 64)
         std::this_thread::yield();
-      else
-        std::this_thread::sleep_for(std::chrono::microseconds(50));
+      else  // first for data that are on their way, later for a rank that validates or saves
+        std::this_thread::sleep_for(std::chrono::microseconds(tries < 2000 ? 50 : 1000));
       watch();
     }
   }
@@ -339,7 +341,7 @@ class MpiCommunicator final : public Communicator {
     }
     // This process has been stopped itself: what it has not heard says nothing of the others.
     if (Seconds(now - watched_).count() > 0.5 * timeout_)
-      for (Peer& peer : peers_) peer.heard = peer.moved = now;
+      for (Peer& peer : peers_) peer.heard = peer.moved = peer.level = now;
     watched_ = now;
     hear();
     if (Seconds(now - spoken_).count() > std::min(1.0, timeout_ / 8)) {
@@ -412,9 +414,10 @@ class MpiCommunicator final : public Communicator {
     for (const Peer& peer : peers_) furthest = std::max(furthest, peer.sign.collectives);
     bool all_stand = true;
     for (int r = 0; r < size(); ++r) {
-      const Peer& peer = peers_[static_cast<size_t>(r)];
+      Peer& peer = peers_[static_cast<size_t>(r)];
+      if (peer.sign.collectives == furthest) peer.level = now;
       const bool stands = Seconds(now - peer.moved).count() > timeout_;
-      if (stands && peer.sign.collectives < furthest)
+      if (stands && Seconds(now - peer.level).count() > timeout_)
         end(static_cast<int>(ErrorKind::device),
             fmt::format("{} is stuck: the others have waited for it for {:.0f} s, and it does not "
                         "move (last seen in: {}). The last checkpoint is whole: run the same "
@@ -437,14 +440,13 @@ class MpiCommunicator final : public Communicator {
   }
 
   [[noreturn]] void end(int exit_code, const std::string& message) {
-    std::fflush(stdout);
-    fmt::print(stderr, "error: rank {} of {} ({}): {}\n", rank(), size(), own_.machine, message);
-    std::fflush(stderr);
-    // Should MPI not manage: nobody stays behind.
+    // Should MPI not manage, or nobody read stderr: nobody stays behind.
     std::thread([exit_code] {
       std::this_thread::sleep_for(Seconds(5));
       std::_Exit(exit_code);
     }).detach();
+    fmt::print(stderr, "error: rank {} of {} ({}): {}\n", rank(), size(), own_.machine, message);
+    std::fflush(stderr);
     MPI_Abort(MPI_COMM_WORLD, exit_code);
     std::_Exit(exit_code);
   }
@@ -469,7 +471,6 @@ class MpiCommunicator final : public Communicator {
   std::vector<Peer> peers_;
   std::vector<std::byte> scratch_;
   bool in_collective_ = false;
-  int64_t entered_ = 0;
   Clock::time_point watched_ = Clock::now(), spoken_;
   std::thread thread_;
 };

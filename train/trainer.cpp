@@ -10,17 +10,19 @@
 // Of several ranks (communicator.h) all compute; rank 0 alone writes, validates and prints. What
 // ends one ends all: a signal after the step in which any of them saw it, an error at once.
 #include <fmt/format.h>
+#include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <optional>
-#include <thread>
 
 #include "kernels/base/thread_pool.h"
 #include "train/checkpoint.h"
 #include "train/commands.h"
 #include "train/data/csv.h"
 #include "train/device.h"
+#include "train/hash.h"
 #include "train/metrics.h"
 #include "train/ranks.h"
 #include "train/report/training_watch.h"
@@ -357,14 +359,23 @@ int Trainer::end_early(int64_t done) {
   fmt::print("{}: saved after step {} of {}; --resume auto goes on from there\n",
              signals_.caught() ? signal_name(signals_.caught()) : "a signal to another rank", done,
              step_->total_steps());
+  std::fflush(stdout);
   return static_cast<int>(ErrorKind::interrupted);
 }
 
-// The cores of this process, or where it shares them with other ranks of this machine, its part.
-int threads_of_rank(const TrainOptions& options, const Communicator& ranks) {
+// This rank's part of the cores that it shares with other ranks of its machine (mpirun binds ranks
+// to a core, a socket or nothing).
+int threads_of_rank(const TrainOptions& options, Communicator& ranks) {
   if (options.compute.threads > 0 || ranks.size() == 1) return options.compute.threads;
-  const int cores = num_threads(), all = static_cast<int>(std::thread::hardware_concurrency());
-  return cores < all ? cores : std::max(1, cores / find_launch().local_size);
+  struct Place {
+    char machine[64] = "";
+    cpu_set_t cores = {};
+  } own;
+  gethostname(own.machine, sizeof own.machine - 1);
+  sched_getaffinity(0, sizeof own.cores, &own.cores);
+  const uint64_t place = hash64(&own, sizeof own);
+  const std::vector<uint64_t> places = ranks.gather_values(std::span(&place, 1));
+  return std::max(1, num_threads() / static_cast<int>(std::ranges::count(places, place)));
 }
 
 // A run that is refused before it begins leaves no folder behind, unless one was there. Only who
@@ -421,9 +432,14 @@ int train(const TrainOptions& options, Communicator& ranks) {
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   ranks.set_timeout(recipe.ranks.timeout_s);
   check_same(ranks, "program", fmt::format("{} {}", program_version(), program_commit()));
-  check_same(ranks, "recipe", fmt::format("{}, hash {}", recipe.name, recipe_hash(recipe)));
+  // All keys: those that decide no result decide when ranks meet.
+  check_same(ranks, "recipe",
+             fmt::format("{}, hash {}, all keys {}", recipe.name, recipe_hash(recipe),
+                         hash_text(hash64(recipe_text(recipe)))));
   check_same(ranks, "device", std::string(name_of(device)));
   check_same(ranks, "instruction set", instruction_set());
+  if (ranks.size() > 1 && device == Device::cuda)
+    fail(ErrorKind::device, "several ranks compute on CPUs only so far; use --device cpu");
   share_of(ranks, recipe.batch.groups);
   const bool was_there = std::filesystem::exists(options.out);
   // Rank 0 makes or opens the folder; what is wrong with it ends all ranks there.
@@ -459,6 +475,9 @@ int run_train(const TrainOptions& options) {
     return train(options, *ranks);
   } catch (const Error& error) {
     ranks->end_all(error.exit_code(), error.what());
+  } catch (const std::bad_alloc&) {
+    ranks->end_all(static_cast<int>(ErrorKind::internal),
+                   "out of memory; try a smaller batch or image, or fewer ranks on a machine");
   } catch (const std::exception& error) {
     ranks->end_all(static_cast<int>(ErrorKind::internal),
                    fmt::format("{} (a fault of this program)", error.what()));

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
 #include <vector>
 
 namespace mono {
@@ -11,11 +12,15 @@ namespace {
 using testing::ElementsAre;
 using testing::Pair;
 
+// What happened, in order: the names of parameters as their gradients are computed, and "send".
+std::vector<std::string> events;
+
 // Notes what is sent and, as if a second rank had the same gradient, doubles it.
 class Recorder final : public Communicator {
  public:
   Recorder() : Communicator(0, 2) {}
   void start_sum(const Tensor& piece) override {
+    events.push_back("send");
     sent.emplace_back(piece.data<float>(), piece.elements());
     pieces.push_back(piece);
   }
@@ -65,6 +70,7 @@ void use(Tape& tape, Variable& y, std::initializer_list<const Parameter*> parame
     Variable next(one_value(), true);
     tape.writes({p});
     tape.record("use", {y}, {next}, {}, [p, value](Backward& backward) {
+      events.push_back(p->name);
       const auto target = backward.gradient(*p);
       for (float& v : target.tensor.span<float>())
         v = value + (target.mode == GradMode::accumulate ? v : 0.0f);
@@ -77,6 +83,7 @@ void use(Tape& tape, Variable& y, std::initializer_list<const Parameter*> parame
 }
 
 TEST(GradientReducer, SendsABucketAsSoonAsTheLastGroupHasFilledIt) {
+  events.clear();
   Three p;
   Recorder ranks;
   GradientReducer reducer(p.arena, ranks, 2, /*bucket_bytes=*/1);  // one parameter each
@@ -89,6 +96,8 @@ TEST(GradientReducer, SendsABucketAsSoonAsTheLastGroupHasFilledIt) {
     reducer.backward(tape);
     EXPECT_EQ(ranks.sent.size(), group == 0 ? 0u : 3u) << "only the last group sends";
   }
+  EXPECT_THAT(events, ElementsAre("c", "b", "a", "c", "send", "b", "send", "a", "send"))
+      << "while backward runs";
   const Tensor sum = reducer.sum();
   EXPECT_THAT(ranks.sent_of(sum),
               ElementsAre(Pair(p.c.offset, 64), Pair(p.b.offset, 64), Pair(p.a.offset, 64)));
@@ -97,6 +106,7 @@ TEST(GradientReducer, SendsABucketAsSoonAsTheLastGroupHasFilledIt) {
 }
 
 TEST(GradientReducer, AParameterThatIsUsedTwiceIsFinalAfterTheSecondUse) {
+  events.clear();
   Three p;
   Recorder ranks;
   GradientReducer reducer(p.arena, ranks, 1, 1);
@@ -106,6 +116,7 @@ TEST(GradientReducer, AParameterThatIsUsedTwiceIsFinalAfterTheSecondUse) {
   y.seed_grad(one_value());
   reducer.backward(tape);
   // In the arena's order, and c only at the very end: b and a have waited for it.
+  EXPECT_THAT(events, ElementsAre("c", "b", "a", "c", "send", "send", "send"));
   const Tensor sum = reducer.sum();
   EXPECT_THAT(ranks.sent_of(sum),
               ElementsAre(Pair(p.c.offset, 64), Pair(p.b.offset, 64), Pair(p.a.offset, 64)));
@@ -121,11 +132,15 @@ TEST(GradientReducer, WhatNothingWroteIsSentAsZeros) {
   for (int step = 0; step < 2; ++step) {
     Tape tape;
     Variable y(one_value(), true);
-    use(tape, y, {&p.a, &p.c}, 1);
+    if (step == 0)
+      use(tape, y, {&p.a, &p.b, &p.c}, 1);
+    else  // into the same array
+      use(tape, y, {&p.a, &p.c}, 1);
     y.seed_grad(one_value());
     reducer.backward(tape);
     const Tensor sum = reducer.sum();
-    EXPECT_THAT(p.arena.view(sum, p.b).span<float>(), ElementsAre(0, 0));
+    const float of_b = step == 0 ? 2 : 0;
+    EXPECT_THAT(p.arena.view(sum, p.b).span<float>(), ElementsAre(of_b, of_b));
     EXPECT_THAT(p.arena.view(sum, p.a).span<float>(), ElementsAre(2, 2));
     EXPECT_THAT(ranks.sent_of(sum), ElementsAre(Pair(0, 128), Pair(128, 64)));
     ranks.sent.clear();
