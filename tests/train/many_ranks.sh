@@ -32,7 +32,9 @@ settings() {  # settings NAME: small, with eight groups
       echo "--set batch.groups=8 --set batch.group_size=4 --set train.epochs=2" ;;
     *)
       echo "--set batch.groups=8 --set batch.anchors=16 --set train.epochs=2 --set views.size=32" \
-        "--set views.local_size=16 --set validation.every_epochs=1" ;;
+        "--set validation.every_epochs=1"
+      case $1 in dino | cdcl) echo "--set views.local_size=16" ;; esac
+      ;;
   esac
 }
 weights() {  # hash of everything that the newest checkpoint holds
