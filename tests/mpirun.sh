@@ -4,6 +4,7 @@
 set -euo pipefail
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 export OMPI_MCA_btl_vader_single_copy_mechanism=none  # ptrace is not allowed in containers
+export OMPI_MCA_plm=isolated  # no other machine, so no ssh, which need not be installed
 ranks=$1
 shift
 exec mpirun --oversubscribe --bind-to none -np "$ranks" "$@"
