@@ -1,5 +1,7 @@
 #include "runtime/communicator.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <charconv>
 #include <cstdlib>
@@ -39,13 +41,13 @@ int number_in(const char* variable) {
 }
 
 struct Variables {
-  const char *launcher, *rank, *size, *local_size;
+  const char *launcher, *rank, *size, *local_rank;
 };
 // A batch script has SLURM_PROCID as well, but SLURM_STEP_NUM_TASKS only what srun started.
 constexpr Variables kLaunchers[] = {
-    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_SIZE"},
-    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_STEP_TASKS_PER_NODE"},
-    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE"},
+    {"mpirun", "OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK"},
+    {"srun", "SLURM_PROCID", "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID"},
+    {"torchrun", "RANK", "WORLD_SIZE", "LOCAL_RANK"},
 };
 
 }  // namespace
@@ -82,11 +84,17 @@ Communicator& single_process() {
   return one;
 }
 
+std::string machine_name() {
+  char name[256] = "";
+  gethostname(name, sizeof name - 1);
+  return name;
+}
+
 Launch find_launch() {
   for (const Variables& v : kLaunchers) {
     const int rank = number_in(v.rank), size = number_in(v.size);
     if (rank < 0 || size < 1 || rank >= size) continue;
-    return {rank, size, std::max(1, number_in(v.local_size)), v.launcher};
+    return {rank, size, std::max(0, number_in(v.local_rank)), v.launcher};
   }
   return {};
 }

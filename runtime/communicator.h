@@ -3,11 +3,14 @@
 //
 //   single   one process, nothing to send                                (communicator.cpp)
 //   mpi      CPU tensors; and bootstrap and control messages of GPU runs (mpi_communicator.cpp)
+//   nccl     sums of tensors on GPUs, over one of the others             (nccl_communicator.cpp)
 //
-// Every rank calls the same functions in the same order. Sums are balanced binary trees over the
-// rank, ((0+1)+(2+3))+((4+5)+(6+7)), each element by itself: with groups in contiguous, equal,
-// power-of-two shares they continue the tree over the groups (gradient_tree.h), so that any number
-// of ranks gives the bits of one process.
+// Every rank calls the same functions in the same order. Sums of f32 and f64 over mpi are balanced
+// binary trees over the rank, ((0+1)+(2+3))+((4+5)+(6+7)), each element by itself: with groups in
+// contiguous, equal, power-of-two shares they continue the tree over the groups (gradient_tree.h),
+// so that any number of ranks gives the bits of one process. NCCL adds in an order of its own:
+// rings and trees that depend on the number of ranks, their links and the size of the piece. It is
+// the same from run to run on the same machines, and differs from one process in the last bits.
 //
 // A rank that is lost, stopped, stuck or fails ends all of them: the others do not wait for ever,
 // and no call below returns on a rank whose peers are gone. See mpi_communicator.cpp.
@@ -34,8 +37,9 @@ class Communicator {
   int size() const { return size_; }
   bool is_root() const { return rank_ == 0; }  // the rank that writes and prints
 
-  // Adds `piece` (packed, f32 or f64, on any device) over the ranks, in place on each. It may still
-  // be under way on return; the memory belongs to the communicator until finish_sums().
+  // Adds `piece` (packed; f32, f64, or bf16, which is rounded after each addition; on any device)
+  // over the ranks, in place on each. It may still be under way on return; the memory belongs to
+  // the communicator until finish_sums().
   virtual void start_sum(const Tensor& piece) = 0;
   // Waits until every sum that was started has arrived.
   virtual void finish_sums() = 0;
@@ -68,6 +72,10 @@ class Communicator {
     gather(std::as_bytes(own), std::as_writable_bytes(std::span(all)));
     return all;
   }
+  template <class T>
+  T of_root(const T& own) {  // rank 0's
+    return gather_values(std::span<const T>(&own, 1))[0];
+  }
   // A table whose outermost extent is shared out in equal contiguous parts: this rank's rows are
   // there, and everybody's are on return. On any device.
   void gather_rows(const Tensor& table);
@@ -88,13 +96,21 @@ Communicator& single_process();
 // srun (SLURM_*), or torchrun's variables (RANK, WORLD_SIZE). One rank, no name: nothing did.
 struct Launch {
   int rank = 0, size = 1;
-  int local_size = 1;  // ranks on this machine
+  int local_rank = 0;  // among the ranks of this machine
   std::string launcher;
 };
 Launch find_launch();
 
+std::string machine_name();
+
 // Joins the ranks that find_launch() sees; null for one process. Errors: a build without MPI, a
 // launcher that MPI knows nothing of (device), with the command that works.
 std::unique_ptr<Communicator> join_ranks();
+
+// Sums of tensors on CUDA devices over NCCL, on a stream of their own beside the computation; all
+// else, and the watch over the ranks, stays with `bootstrap`, which must outlive it. One rank is
+// fine. Errors (device): a build or machine without NCCL or a GPU, two ranks that have the same
+// GPU.
+std::unique_ptr<Communicator> nccl_over(Communicator& bootstrap);
 
 }  // namespace mono

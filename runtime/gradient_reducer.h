@@ -14,11 +14,19 @@
 
 namespace mono {
 
+struct SumOptions {
+  int64_t bucket_bytes = int64_t{25} << 20;  // a bucket ends with the parameter that fills it
+  // Sends gradients rounded to bf16, half the bytes; what comes back is a bf16 value, too. Each
+  // addition on the way rounds, so that the result depends on the number of ranks.
+  bool as_bf16 = false;
+};
+
 class GradientReducer final : private GradSink {
  public:
-  // `leaves` of this rank in a step, a power of two where there are several ranks. A bucket ends
-  // with the parameter that fills it. Arguments must outlive this.
-  GradientReducer(ParameterArena& arena, Communicator& ranks, int leaves, int64_t bucket_bytes);
+  // `leaves` of this rank in a step, a power of two where there are several ranks. Arguments must
+  // outlive this.
+  GradientReducer(ParameterArena& arena, Communicator& ranks, int leaves,
+                  const SumOptions& options = {});
 
   // Runs the tape of this rank's next group into its leaf.
   void backward(Tape& tape);
@@ -42,12 +50,17 @@ class GradientReducer final : private GradSink {
   ParameterArena& arena_;
   Communicator& ranks_;
   const int leaves_;
+  const bool as_bf16_;
   GradientTree tree_;
   std::vector<Bucket> buckets_;  // in the arena's order
   std::vector<int> bucket_of_;   // by Parameter::index
   Tensor last_;                  // the last leaf, while it runs
   int filled_ = 0;               // leaves of this step
   size_t sent_ = 0;              // buckets
+  struct Rounded {
+    Tensor piece, sent;  // of the arena; what the communicator has
+  };
+  std::vector<Rounded> rounded_;  // as_bf16: on their way
 };
 
 }  // namespace mono

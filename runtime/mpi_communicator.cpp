@@ -50,6 +50,7 @@ std::unique_ptr<Communicator> join_ranks() {
 #include <mutex>
 #include <thread>
 
+#include "kernels/base/bf16.h"
 #include "kernels/base/error.h"
 #include "runtime/copy.h"
 #include "runtime/stream.h"
@@ -69,10 +70,12 @@ void check(int result, const char* call) {
 }
 #define MONO_MPI_CALL(call) check(call, #call)
 
-std::string machine_name() {
-  char name[256] = "";
-  gethostname(name, sizeof name - 1);
-  return name;
+template <class M>
+void add_to(M& sum, M value) {
+  sum += value;
+}
+void add_to(bf16& sum, bf16 value) {
+  sum = bf16(float(sum) + float(value));
 }
 
 // What a rank tells the others several times within the timeout.
@@ -112,8 +115,7 @@ class MpiCommunicator final : public Communicator {
   }
 
   void start_sum(const Tensor& piece) override {
-    MONO_CHECK(piece.packed() && (piece.dtype() == DType::f32 || piece.dtype() == DType::f64),
-               "a sum over ranks of {}", piece.to_string());
+    MONO_CHECK(piece.packed(), "a sum over ranks of {}", piece.to_string());
     Tensor host = piece;
     if (piece.device() != Device::cpu) {
       host = piece.to(Device::cpu);  // waits for the device; NCCL is what does not
@@ -122,8 +124,10 @@ class MpiCommunicator final : public Communicator {
     push([this, host] {
       if (host.dtype() == DType::f32)
         sum(host.data<float>(), host.elements(), MPI_FLOAT);
-      else
+      else if (host.dtype() == DType::f64)
         sum(host.data<double>(), host.elements(), MPI_DOUBLE);
+      else
+        sum(host.data<bf16>(), host.elements(), MPI_UINT16_T);
     });
   }
 
@@ -288,7 +292,7 @@ class MpiCommunicator final : public Communicator {
       M* const in = scratch<M>(mine.size());
       exchange(partner, data + theirs.begin, theirs.size(), in, mine.size(), type);
       M* const out = data + mine.begin;
-      for (int64_t i = 0; i < mine.size(); ++i) out[i] += in[i];
+      for (int64_t i = 0; i < mine.size(); ++i) add_to(out[i], in[i]);
       kept.push_back(mine);
     }
     for (int distance = size() / 2; distance > 0; distance /= 2) {
@@ -314,7 +318,7 @@ class MpiCommunicator final : public Communicator {
       if (rank() + distance >= size()) continue;
       M* const in = scratch<M>(n);
       exchange(rank() + distance, nullptr, 0, in, n, type);
-      for (int64_t i = 0; i < n; ++i) data[i] += in[i];
+      for (int64_t i = 0; i < n; ++i) add_to(data[i], in[i]);
     }
     MPI_Request request;
     MONO_MPI_CALL(MPI_Ibcast(data, static_cast<int>(n), type, 0, data_, &request));

@@ -51,6 +51,7 @@ class Event {
   void record(Stream stream) { gpu::record(event_, stream); }  // happens when the stream gets here
   void block(Stream stream) const { gpu::wait(stream, event_); }  // its later work comes after
   void synchronize() const { gpu::synchronize(event_); }          // the host waits
+  bool has_happened() const { return gpu::has_happened(event_); }
 
  private:
   gpu::Event event_;

@@ -53,7 +53,7 @@ have_python=''
 "$python" -c 'import sys' 2>/dev/null && have_python=1
 have_torch=''
 "$python" -c 'import torch, torchvision' 2>/dev/null && have_torch=1
-# cuBLASLt and cuDNN may lie in Python packages only.
+# cuBLASLt, cuDNN and NCCL may lie in Python packages only.
 libraries=$("$python" -c '
 import glob, sysconfig
 print(":".join(glob.glob(sysconfig.get_paths()["purelib"] + "/nvidia/*/lib")))' 2>/dev/null)
@@ -122,8 +122,35 @@ PYTHON
     done
   done
 }
-export -f dumps graphs
-export python emulated logs program device
+# shellcheck disable=SC2317  # called through part
+nccl() {  # the sums of one rank through NCCL: the same losses as without, and what it costs
+  local options="--model densenet161 --image-size 224 --batch 64 --precision bf16 --device $device --steps 20 --json"
+  # shellcheck disable=SC2086  # options are words
+  "$tests/runtime_tests" --gtest_filter='Nccl*' && "$program" bench $options >"$logs/alone.json" &&
+    "$program" bench $options --nccl >"$logs/nccl.json" && "$python" - "$logs" <<'PYTHON'
+import json, sys
+alone, nccl = (json.load(open(f"{sys.argv[1]}/{name}.json")) for name in ("alone", "nccl"))
+print(f"step of DenseNet-161: {1e3 * alone['median_s']:.2f} ms, through NCCL as one rank {1e3 * nccl['median_s']:.2f} ms")
+sys.exit(0 if alone["loss"] == nccl["loss"] else 1)
+PYTHON
+}
+# shellcheck disable=SC2317  # called through part
+ranks() {  # as many ranks as GPUs: sums, whole trainings, and how the step scales
+  local gpus=$1 n
+  tests/mpirun.sh "$gpus" "$tests/runtime_tests" --gtest_filter='ManyRanks.*' &&
+    DEVICE=cuda tests/train/many_ranks.sh "$program" "$gpus" "adabn cdcl" &&
+    DEVICE=cuda SUMS=nccl tests/train/many_ranks.sh "$program" "$gpus" "adabn cdcl" || return 1
+  rm -rf "$logs/screen" "$logs/ranks"
+  "$program" data synth --out "$logs/screen" --experiments 8 --wells 128 --image-size 512 >/dev/null || return 1
+  for ((n = 1; n <= gpus; n *= 2)); do
+    tests/mpirun.sh "$n" "$program" train --recipe rxrx1/table1/baseline --data "$logs/screen" --out "$logs/ranks/$n" \
+      --device cuda --precision bf16 --set batch.groups="$n" --set train.epochs=2 --set checkpoint.every_epochs=0 >/dev/null &&
+      echo "$n GPUs: $(grep -o '"images_per_s": *[0-9.]*' "$logs/ranks/$n/metrics.jsonl" | sed 's/.*: *//' | sort -n |
+        awk '{ v[NR] = $1 } END { print v[int((NR + 1) / 2)] }') images/s, median step" || return 1
+  done
+}
+export -f dumps graphs nccl ranks
+export python emulated logs program device tests
 
 if [ $device = cuda ]; then
   # shellcheck disable=SC2016  # expanded by the inner shell
@@ -155,6 +182,15 @@ if [ -z "$first" ]; then
   if [ -n "$have_python" ]; then part graphs 120 bash -c graphs; else left_out graphs "no Python"; fi
   if [ $device = cuda ]; then
     part bench-kernels 420 "$benchmark" --device cuda --seconds 0.05 --json "$logs/kernels.json"
+    if [ -n "$have_python" ]; then part nccl 180 bash -c nccl; else left_out nccl "no Python"; fi
+    gpus=$(nvidia-smi -L 2>/dev/null | wc -l)
+    if [ "$gpus" -lt 2 ]; then
+      left_out ranks "one GPU"
+    elif ! command -v mpirun >/dev/null || [ -x bin/train_rxrx ]; then
+      left_out ranks "needs mpirun and a build (preset cuda) instead of a bundle"
+    else
+      part ranks 900 bash -c "ranks $gpus"
+    fi
     part step-f32 120 "$program" bench --model densenet161 --image-size 512 --batch 32 --precision f32 --device cuda
     if [ -n "$have_torch" ]; then
       part peers 1500 "$python" tools/bench_peer.py --program "$program" --device cuda --python "$python" --pairs 3 \

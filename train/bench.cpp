@@ -3,7 +3,8 @@
 // A step: forward, cross-entropy, backward, SGD with momentum, and reading the loss. The batch
 // stays the same, so the losses that it prints must fall. --graph records the step once and replays
 // it. --step cdcl: a whole step of CDCL on a DeiT, `batch` pairs of eight views. --link-gbytes: as
-// if the gradient went over a network of that rate; backward hides what it can.
+// if the gradient went over a network of that rate; backward hides what it can. --nccl: through
+// NCCL, as the only rank: what its kernels and waits cost.
 
 #include <fmt/format.h>
 #include <sys/resource.h>
@@ -47,8 +48,13 @@ void check(const BenchOptions& options) {
     fail(ErrorKind::usage,
          "bench: --link-gbytes ({}) and --link-us ({}) are at least 0, --bucket-mb ({}) is above 0",
          options.link_gbytes, options.link_us, options.bucket_mb);
-  if (options.link_gbytes > 0 && (options.graph || options.step == "cdcl"))
-    fail(ErrorKind::usage, "bench: --link-gbytes is of the supervised step, not recorded");
+  const bool sums = options.link_gbytes > 0 || options.nccl || options.bf16_gradients;
+  if (sums && (options.graph || options.step == "cdcl"))
+    fail(ErrorKind::usage,
+         "bench: --link-gbytes, --nccl and --bf16-gradients are of the supervised step, not "
+         "recorded");
+  if (options.link_gbytes > 0 && options.nccl)
+    fail(ErrorKind::usage, "bench: either --link-gbytes or --nccl");
 }
 
 }  // namespace
@@ -63,7 +69,9 @@ int run_bench(const BenchOptions& options) {
   std::optional<TimedLink> link;
   if (options.link_gbytes > 0)
     link.emplace(single_process(), Link{options.link_us * 1e-6, options.link_gbytes * 1e9});
-  Communicator& ranks = link ? *link : single_process();
+  std::unique_ptr<Communicator> nccl;
+  if (options.nccl) nccl = nccl_over(single_process());
+  Communicator& ranks = link ? *link : nccl ? *nccl : single_process();
   std::unique_ptr<Model> model;  // of a supervised step
   std::unique_ptr<TimedStep> timed;
   if (options.step == "cdcl") {
@@ -75,9 +83,9 @@ int run_bench(const BenchOptions& options) {
     model_options.classes = options.classes;
     model = make_model(options.model, model_options);
     model->initialise(DType::f32, 0, device);
-    timed = std::make_unique<BenchStep>(*model, options.batch, options.image_size, options.channels,
-                                        options.classes, dtype, ranks,
-                                        static_cast<int64_t>(options.bucket_mb * 1048576));
+    timed = std::make_unique<BenchStep>(
+        *model, options.batch, options.image_size, options.channels, options.classes, dtype, ranks,
+        SumOptions{static_cast<int64_t>(options.bucket_mb * 1048576), options.bf16_gradients});
   }
   TimedStep& step = *timed;
   std::optional<Graph> graph;
@@ -116,7 +124,8 @@ int run_bench(const BenchOptions& options) {
       json["link_gbytes"] = options.link_gbytes;
       json["link_us"] = options.link_us;
       json["bucket_mb"] = options.bucket_mb;
-      json["gradient_mb"] = static_cast<double>(model->arena().weights().bytes()) / 1048576;
+      json["gradient_mb"] = static_cast<double>(model->arena().weights().bytes()) / 1048576 /
+                            (options.bf16_gradients ? 2 : 1);
     }
     json["steps"] = options.steps;
     json["median_s"] = median;

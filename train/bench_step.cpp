@@ -7,9 +7,9 @@
 namespace mono {
 
 BenchStep::BenchStep(Model& model, int batch, int image_size, int channels, int classes,
-                     DType dtype, Communicator& ranks, int64_t bucket_bytes)
+                     DType dtype, Communicator& ranks, const SumOptions& sums)
     : model_(model),
-      reducer_(model.arena(), ranks, 1, bucket_bytes),
+      reducer_(model.arena(), ranks, 1, sums),
       segments_({0, batch}, model.device()),
       recorded_(model.norms(), 1, DType::f32, model.device()),
       optimiser_(model.arena(), {.momentum = 0.9, .weight_decay = 0.0}),

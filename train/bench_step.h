@@ -26,7 +26,7 @@ class BenchStep final : public TimedStep {
   // Random images and labels, the same for every device and precision. The gradient goes over
   // `ranks` in buckets. Model and ranks must outlive this.
   BenchStep(Model& model, int batch, int image_size, int channels, int classes, DType dtype,
-            Communicator& ranks = single_process(), int64_t bucket_bytes = int64_t{25} << 20);
+            Communicator& ranks = single_process(), const SumOptions& sums = {});
 
   void run() override;
   double loss() const override { return figures_.read()[0]; }

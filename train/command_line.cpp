@@ -92,6 +92,8 @@ void bind_bench(CLI::App& command, BenchOptions& options) {
                      "as if gradients went over a network: 1e9 bytes/s (0: none)");
   command.add_option("--link-us", options.link_us, "its latency, microseconds a bucket");
   command.add_option("--bucket-mb", options.bucket_mb, "gradients that are sent together, MiB");
+  command.add_flag("--bf16-gradients", options.bf16_gradients, "sent rounded to bf16");
+  command.add_flag("--nccl", options.nccl, "sent through NCCL by one rank (a GPU only)");
   bind_compute(command, options.compute);
 }
 
@@ -461,9 +463,13 @@ void check_words(const CLI::App& root, int argc, const char* const* argv) {
 // Several processes of another command would all do the whole of it, and write the same files.
 void check_ranks(const CLI::App& command) {
   const Launch launch = find_launch();
-  if (launch.size == 1 || command.get_name() == "train") return;
+  const std::string name = command.get_name();
+  if (launch.size == 1 || name == "train" || name == "embed" ||
+      (name == "evaluate" && command.get_option("run")->count() > 0))
+    return;
   fail(ErrorKind::usage,
-       "{} is one process, and {} started {}: only `train` works on several ranks",
+       "{} is one process, and {} started {}: `train`, `evaluate RUN` and `embed` work on several "
+       "ranks",
        full_name(command), launch.launcher, launch.size);
 }
 

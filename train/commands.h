@@ -141,6 +141,8 @@ struct BenchOptions {
   double link_gbytes = 0;  // as if gradients went over a network, 1e9 bytes/s; 0: none
   double link_us = 20;     // its latency, of each bucket
   double bucket_mb = 25;
+  bool bf16_gradients = false;
+  bool nccl = false;  // sums over NCCL, of one rank
   ComputeOptions compute;
 };
 int run_bench(const BenchOptions& options);

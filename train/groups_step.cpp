@@ -45,7 +45,7 @@ GroupsStep::GroupsStep(const RunSetup& setup, Model& model, Communicator& ranks)
       share_(share_of(ranks, setup.recipe.batch.groups)),
       optimiser_(model.arena(), sgd_options(setup.recipe.optim)),
       schedule_(schedule_of(setup)),
-      reducer_(model.arena(), ranks, share_.count, setup.recipe.ranks.bucket_bytes()),
+      reducer_(model.arena(), ranks, share_.count, sum_options(setup.recipe, ranks)),
       group_statistics_(model.norms(), static_cast<int>(setup.recipe.batch.groups),
                         model.arena().master(), model.device()),
       segment_({0, static_cast<int>(setup.recipe.batch.group_size)}, model.device()),
@@ -84,9 +84,7 @@ std::optional<StepFigures> GroupsStep::run(int64_t step, const std::function<boo
   }
   const Tensor gradient = reducer_.sum();
   loader_->prefetch();
-  for (const Tensor& table : {group_statistics_.mean(), group_statistics_.variance()})
-    ranks_.gather_rows(table);
-  group_statistics_.share_counts(share_.first);
+  group_statistics_.gather(ranks_);
   StepFigures figures = read_figures(step, gradient);
   figures.learning_rate = schedule_.at(step);
   optimiser_.step(gradient, figures.learning_rate, 1.0 / share_.groups);

@@ -31,6 +31,11 @@ std::string name_of(const std::vector<int>& ranks) {
 
 }  // namespace
 
+SumOptions sum_options(const Recipe& recipe, const Communicator& ranks) {
+  return {.bucket_bytes = static_cast<int64_t>(recipe.ranks.bucket_mb * 1048576),
+          .as_bf16 = recipe.ranks.bf16_gradients && ranks.size() > 1};
+}
+
 GroupShare share_of(const Communicator& ranks, int64_t groups) {
   const int size = ranks.size(), all = static_cast<int>(groups);
   const int count = all / size;
@@ -58,6 +63,24 @@ void check_same(Communicator& ranks, const std::string& what, const std::string&
        "{}: {} not the same {} as rank 0 (here: {}); start all ranks with one "
        "command, one program and one copy of the data",
        name_of(odd), odd.size() == 1 ? "has" : "have", what, value);
+}
+
+std::string pixels_hash(const RunSetup& setup) {
+  constexpr size_t kImages = 8;
+  Hasher hasher;
+  for (const MeanStd& value : setup.normalisation.values) {
+    hasher.update(&value.mean, sizeof value.mean);
+    hasher.update(&value.std, sizeof value.std);
+  }
+  const std::vector<int>& sites = setup.split.train;
+  std::vector<uint8_t> planes(setup.channels.size() *
+                              static_cast<size_t>(setup.images->height() * setup.images->width()));
+  const size_t stride = std::max<size_t>(1, sites.size() / kImages);
+  for (size_t i = 0; i < sites.size(); i += stride) {
+    setup.images->read(sites[i], setup.channels, planes.data());
+    hasher.update(planes.data(), planes.size());
+  }
+  return hash_text(hasher.digest());
 }
 
 void check_same_state(Communicator& ranks, const TrainingState& state, int64_t step) {

@@ -56,6 +56,7 @@ enum class StatisticsMode {
 };
 enum class OptimKind { sgd, adamw };
 enum class ChannelRule { tile, timm };  // tile: RGB kernels repeated; timm: the same times 3 / C
+enum class GpuSums { nccl, mpi };
 enum class PositionEmbedding { cdcl, dino, deit, timm };  // how it is resampled from the 224 grid
 
 struct PaperFigure {
@@ -153,7 +154,8 @@ struct Recipe {
     double barlow_weight = 0.75;    // of both losses' sum, where both are there
     double barlow_diagonal = 0.05;  // weights of the two means of the correlation matrix
     double barlow_off_diagonal = 0.95;
-    bool normalise_losses = true;    // DINO / ln K; Barlow / (diagonal + 0.01 off-diagonal)
+    bool barlow_global = false;    // statistics and correlations over all groups of a step at once
+    bool normalise_losses = true;  // DINO / ln K; Barlow / (diagonal + 0.01 off-diagonal)
     bool only_cross_domain = false;  // no terms between two views of one image
     int64_t hidden = 1024;           // widths of DINO's head
     int64_t bottleneck = 512;
@@ -259,7 +261,8 @@ struct Recipe {
     double bucket_mb = 25;      // of gradients, sent as soon as backward has filled it
     double timeout_s = 300;     // without a sign of life or, while others wait, of progress
     int64_t check_steps = 100;  // between comparisons of the ranks' weights; 0: before saving only
-    int64_t bucket_bytes() const { return static_cast<int64_t>(bucket_mb * 1048576); }
+    GpuSums gpu_sums = GpuSums::nccl;  // mpi: through the host, with the bits of one process
+    bool bf16_gradients = false;       // half the bytes between ranks; decides results
   } ranks;
 
   // [paper]: published figures in percent (grit plain), e.g. separated = [87.1, 0.2]. Outside the

@@ -53,6 +53,7 @@ MONO_ENUM_NAMES(Subset, "all", "controls", "treatments", "half-sites", "half-tre
 MONO_ENUM_NAMES(StatisticsMode, "as-trained", "experiment", "group", "running");
 MONO_ENUM_NAMES(OptimKind, "sgd", "adamw");
 MONO_ENUM_NAMES(ChannelRule, "tile", "timm");
+MONO_ENUM_NAMES(GpuSums, "nccl", "mpi");
 MONO_ENUM_NAMES(PositionEmbedding, "cdcl", "dino", "deit", "timm");
 #undef MONO_ENUM_NAMES
 
@@ -141,6 +142,7 @@ void each_key(R& r, Visit&& visit) {
   visit("ssl.barlow_weight", r.ssl.barlow_weight, fraction);
   visit("ssl.barlow_diagonal", r.ssl.barlow_diagonal, not_negative);
   visit("ssl.barlow_off_diagonal", r.ssl.barlow_off_diagonal, not_negative);
+  visit("ssl.barlow_global", r.ssl.barlow_global, any);
   visit("ssl.normalise_losses", r.ssl.normalise_losses, any);
   visit("ssl.only_cross_domain", r.ssl.only_cross_domain, any);
   visit("ssl.hidden", r.ssl.hidden, width);
@@ -230,6 +232,8 @@ void each_key(R& r, Visit&& visit) {
         KeyRule{.low = 1, .high = 1e6, .decides_results = false});
   visit("ranks.check_steps", r.ranks.check_steps,
         KeyRule{.low = 0, .high = kMany, .decides_results = false});
+  visit("ranks.gpu_sums", r.ranks.gpu_sums, KeyRule{.decides_results = false});
+  visit("ranks.bf16_gradients", r.ranks.bf16_gradients, any);
 }
 
 // The value of each key ("optim.lr"), as recipe_text() spells it.

@@ -128,6 +128,7 @@ void SelfSupervisedStep::accumulate(int64_t step, int group, const ViewBatch& ba
                                     const ForwardContext& context) {
   std::ranges::copy(batch.domains, domains_.begin() + ptrdiff_t{2} * group * batch.pairs);
   std::ranges::copy(batch.labels, labels_.begin() + ptrdiff_t{group} * batch.pairs);
+  if (group == share().first) students_.clear();  // of a step that was abandoned
   if (is_dino())
     accumulate_dino(step, group, batch, context);
   else
@@ -154,24 +155,12 @@ void SelfSupervisedStep::accumulate_dino(int64_t step, int group, const ViewBatc
     return student_.features(Variable(crops), own);
   };
   Variable views = features(batch.global, global_, 0);
-  int count = 2;
-  if (batch.local.defined()) {
-    views = concat_rows(views, features(batch.local, local_, 1), context);
-    count += batch.local.shape()[0] / batch.pairs;
-  }
+  if (batch.local.defined()) views = concat_rows(views, features(batch.local, local_, 1), context);
   const Variable logits = student_.project(views, context);
-  const ConsistencyOptions options = loss_options(recipe_.ssl);
-  const ConsistencyLosses losses =
-      consistency_losses(logits, compared_, view_pairs(count, recipe_.ssl.only_cross_domain),
-                         student_temperature_, options, context);
-  if (losses.dino.defined()) {
-    figures_.add_mean(kDino, losses.dino);
-    figures_.add_mean(kLoss, losses.dino, options.dino_weight);
-  }
-  if (losses.barlow.defined()) {
-    figures_.add_mean(kBarlow, losses.barlow);
-    figures_.add_mean(kLoss, losses.barlow, options.barlow_weight);
-  }
+  if (loss_joins_groups())
+    students_.push_back(logits);
+  else
+    add_losses(logits, compared_, batch.pairs, 1, context);
 }
 
 void SelfSupervisedStep::accumulate_byol(int64_t step, int group, const ViewBatch& batch,
@@ -188,15 +177,41 @@ void SelfSupervisedStep::accumulate_byol(int64_t step, int group, const ViewBatc
   const Variable features = student_.features(Variable(batch.global), online);
   if (probe_) keep(features.value().images(0, batch.pairs), group, features_);
   const Variable predictions = student_.predict(student_.project(features, online), online);
-  const Tensor losses =
-      recipe_.ssl.dino_loss
-          ? byol_losses(predictions, outputs, 1.0, context)
-          : byol_barlow_losses(predictions, outputs, barlow_options(recipe_.ssl), 1.0, context);
-  figures_.add_mean(recipe_.ssl.dino_loss ? kByol : kBarlow, losses);
-  figures_.add_mean(kLoss, losses);
+  if (loss_joins_groups())
+    students_.push_back(predictions);
+  else
+    add_losses(predictions, outputs, batch.pairs, 1, context);
 }
 
-void SelfSupervisedStep::join_groups(int64_t) {
+void SelfSupervisedStep::add_losses(const Variable& student, const Tensor& teacher, int pairs,
+                                    double weight, const ForwardContext& context) {
+  const Recipe::SelfSupervised& ssl = recipe_.ssl;
+  if (!is_dino()) {
+    const Tensor losses =
+        ssl.dino_loss ? byol_losses(student, teacher, weight, context)
+                      : byol_barlow_losses(student, teacher, barlow_options(ssl), weight, context);
+    figures_.add_mean(ssl.dino_loss ? kByol : kBarlow, losses);
+    figures_.add_mean(kLoss, losses);
+    return;
+  }
+  const ConsistencyOptions options = loss_options(ssl);
+  ConsistencyOptions weighted = options;
+  weighted.dino_weight *= weight;
+  weighted.barlow_weight *= weight;
+  const ConsistencyLosses losses = consistency_losses(
+      student, teacher, view_pairs(student.shape()[0] / pairs, ssl.only_cross_domain),
+      student_temperature_, weighted, context);
+  if (losses.dino.defined()) {
+    figures_.add_mean(kDino, losses.dino);
+    figures_.add_mean(kLoss, losses.dino, options.dino_weight);
+  }
+  if (losses.barlow.defined()) {
+    figures_.add_mean(kBarlow, losses.barlow);
+    figures_.add_mean(kLoss, losses.barlow, options.barlow_weight);
+  }
+}
+
+void SelfSupervisedStep::gather_teachers() {
   // The rows of this rank's groups, contiguous among those of all.
   const auto gather_ids = [&](std::vector<int>& ids) {
     const size_t part = ids.size() / static_cast<size_t>(ranks().size());
@@ -206,16 +221,56 @@ void SelfSupervisedStep::join_groups(int64_t) {
   gather_ids(domains_);
   gather_ids(labels_);
   ranks().gather_rows(outputs_);
-  if (is_dino()) {
-    if (groups() > 1)
-      compared_ =
-          centring_.centred(outputs_, ids_on(domains_, model_.device()), teacher_temperature_);
-  } else {
+  if (!is_dino())
     compared_ = outputs_;
-    for (const Tensor& table : {statistics_.mean(), statistics_.variance()})
-      ranks().gather_rows(table);
-    statistics_.share_counts(2 * share().first);
+  else if (groups() > 1)
+    compared_ =
+        centring_.centred(outputs_, ids_on(domains_, model_.device()), teacher_temperature_);
+}
+
+Tensor SelfSupervisedStep::by_view(const Tensor& by_group) const {
+  if (groups() == 1) return by_group;
+  const int pairs = group_pairs(), views = by_group.shape()[0] / (groups() * pairs);
+  const Tensor all = Tensor::empty(by_group.shape(), by_group.dtype(), by_group.device());
+  for (int v = 0; v < views; ++v)
+    for (int g = 0; g < groups(); ++g) {
+      const int to = (v * groups() + g) * pairs, from = (g * views + v) * pairs;
+      all.images(to, to + pairs).copy_from(by_group.images(from, from + pairs));
+    }
+  return all;
+}
+
+// Every rank computes the losses of all groups from what all have given, and goes on backward with
+// its own groups' rows of the gradient. A group's gradient is later divided by their number, hence
+// the weight.
+void SelfSupervisedStep::join_losses() {
+  gather_teachers();
+  Tensor rows;
+  for (int g = 0; g < share().count; ++g)
+    keep(students_[static_cast<size_t>(g)].value(), share().first + g, rows);
+  ranks().gather_rows(rows);
+  const Variable all(by_view(rows), true);
+  Tape tape;
+  ForwardContext context;
+  context.tape = &tape;
+  add_losses(all, by_view(compared_), static_cast<int>(images()), groups(), context);
+  tape.backward();
+  const int pairs = group_pairs(), views = all.shape()[0] / static_cast<int>(images());
+  for (int g = 0; g < share().count; ++g) {
+    const Variable& student = students_[static_cast<size_t>(g)];
+    const Tensor gradient = Tensor::empty(student.shape(), student.dtype(), model_.device());
+    for (int v = 0; v < views; ++v) {
+      const int from = (v * groups() + share().first + g) * pairs;
+      gradient.images(v * pairs, (v + 1) * pairs).copy_from(all.grad().images(from, from + pairs));
+    }
+    student.seed_grad(gradient);
   }
+  students_.clear();
+}
+
+void SelfSupervisedStep::join_groups(int64_t) {
+  if (!loss_joins_groups()) gather_teachers();
+  if (!is_dino()) statistics_.gather(ranks());
   if (!probe_) return;
   ranks().gather_rows(features_);
   probe_->accumulate(features_, targets_of(labels_), figures_, kProbeLoss, kProbeCorrect);

@@ -46,12 +46,22 @@ class SelfSupervisedStep final : public ViewsStep {
                        const ForwardContext& context);
   void accumulate_byol(int64_t step, int group, const ViewBatch& batch,
                        const ForwardContext& context);
+  bool loss_joins_groups() const override { return recipe_.ssl.barlow_global; }
+  void join_losses() override;
   void join_groups(int64_t step) override;
   void follow(int64_t step) override;
   void report(int64_t step, const std::vector<double>& values, StepFigures& figures) override;
 
+  // Records the losses of `pairs` pairs with the gradient of `weight` times them, and adds their
+  // figures. Rows of both by view.
+  void add_losses(const Variable& student, const Tensor& teacher, int pairs, double weight,
+                  const ForwardContext& context);
   // Puts a group's rows into those of all groups.
   void keep(const Tensor& rows, int group, Tensor& all) const;
+  // Fills in what the teachers of other ranks gave.
+  void gather_teachers();
+  // Rows of all groups, by view within a group, as rows by view.
+  Tensor by_view(const Tensor& by_group) const;
   bool is_dino() const { return recipe_.method == Method::dino; }
 
   SelfSupervised& student_;
@@ -66,10 +76,11 @@ class SelfSupervisedStep final : public ViewsStep {
   SegmentTable views_;           // BYOL: two views, each with batch statistics of its own
   NormStatistics statistics_;    // of them, the student's: two rows a group
   // Of all groups of the step, one after the other: what the losses took from the teacher...
-  Tensor outputs_, compared_;  // (2B, K) as they are, and as the loss saw them
-  std::vector<int> domains_;   // (2B) of these rows
-  Tensor features_;            // ... and the probe from the network: (B, D) of the anchors
-  std::vector<int> labels_;    // (B)
+  Tensor outputs_, compared_;       // (2B, K) as they are, and as the loss saw them
+  std::vector<int> domains_;        // (2B) of these rows
+  std::vector<Variable> students_;  // ssl.barlow_global: what losses compare, of this rank's groups
+  Tensor features_;                 // ... and the probe from the network: (B, D) of the anchors
+  std::vector<int> labels_;         // (B)
 };
 
 }  // namespace mono

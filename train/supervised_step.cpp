@@ -22,9 +22,7 @@ void SupervisedStep::accumulate(int64_t step, int group, const ViewBatch& batch,
 }
 
 void SupervisedStep::join_groups(int64_t) {
-  for (const Tensor& table : {statistics_.mean(), statistics_.variance()})
-    ranks().gather_rows(table);
-  statistics_.share_counts(share().first);
+  statistics_.gather(ranks());
 }
 
 void SupervisedStep::follow(int64_t) {

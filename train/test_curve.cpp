@@ -31,31 +31,41 @@ double accuracy_of(const RunSetup& setup, const std::vector<int>& answers) {
 
 }  // namespace
 
-TestCurve::TestCurve(const RunSetup& setup, const RunDirectory& run, int64_t done) : setup_(setup) {
+TestCurve::TestCurve(const RunSetup& setup, const RunDirectory& run, Communicator& ranks,
+                     int64_t done)
+    : setup_(setup), ranks_(ranks) {
   if (setup.recipe.test_curve.every_epochs == 0) return;
-  log_.emplace(file_of(run.path()).string(), done);
-  const std::vector<TestCurvePoint> before = read_test_curve(run.path());
-  if (!before.empty()) recorded_ = before.back().step;
+  if (run.writes()) {
+    log_.emplace(file_of(run.path()).string(), done);
+    const std::vector<TestCurvePoint> before = read_test_curve(run.path());
+    if (!before.empty()) recorded_ = before.back().step;
+  }
+  recorded_ = ranks.of_root(recorded_);
 }
 
 bool TestCurve::due(int64_t done, int64_t epoch_steps, int64_t total_steps) const {
-  return log_ && done > recorded_ &&
+  return setup_.recipe.test_curve.every_epochs > 0 && done > recorded_ &&
          (done == total_steps || done % (setup_.recipe.test_curve.every_epochs * epoch_steps) == 0);
 }
 
 std::optional<double> TestCurve::record(int64_t done, int64_t epoch, const Model& model,
                                         const std::function<bool()>& abandon) {
   std::vector<int> answers;
-  if (!image_features(setup_, model, setup_.split.test, statistics_mode({}, setup_.recipe),
-                      "test curve", &answers, abandon))
+  if (!image_features(setup_, model, setup_.split.test,
+                      {.task = "test curve",
+                       .mode = statistics_mode({}, setup_.recipe),
+                       .ranks = &ranks_,
+                       .abandon = abandon},
+                      &answers))
     return std::nullopt;
   Json row = Json::object();
   row["step"] = done;
   row["epoch"] = epoch;
   const double accuracy = accuracy_of(setup_, answers);
   row["accuracy"] = accuracy;
-  rows_.push_back(std::move(row));
   recorded_ = done;
+  if (!log_) return accuracy;
+  rows_.push_back(std::move(row));
   write_rows();
   return accuracy;
 }

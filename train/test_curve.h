@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "runtime/communicator.h"
 #include "train/metrics.h"
 #include "train/run_directory.h"
 #include "train/setup.h"
@@ -25,8 +26,9 @@ struct TestCurvePoint {
 
 class TestCurve {
  public:
-  // `done`: the step that training goes on from; rows after it are cut.
-  TestCurve(const RunSetup& setup, const RunDirectory& run, int64_t done);
+  // `done`: the step that training goes on from; rows after it are cut. All ranks forward images;
+  // the one that writes `run` logs.
+  TestCurve(const RunSetup& setup, const RunDirectory& run, Communicator& ranks, int64_t done);
 
   // Whether a row is due after `done` steps: at the end of every test_curve.every_epochs-th epoch
   // and of the run.
@@ -39,7 +41,8 @@ class TestCurve {
 
  private:
   const RunSetup& setup_;
-  std::optional<MetricsLog> log_;  // none where the recipe asks for no curve
+  Communicator& ranks_;
+  std::optional<MetricsLog> log_;  // none where the recipe asks for no curve, and on other ranks
   std::vector<Json> rows_;         // not yet in the file
   int64_t recorded_ = 0;           // the step of the last row
 };

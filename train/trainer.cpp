@@ -7,14 +7,14 @@
 //                    interval; three failures in a row end it (exit 5), the old checkpoint intact
 //   a value that is not finite -> exit 4, nothing of that step is saved
 //
-// Of several ranks (communicator.h) all compute; rank 0 alone writes, validates and prints. What
-// ends one ends all: a signal after the step in which any of them saw it, an error at once.
+// Of several ranks (communicator.h) all compute, in steps and in evaluations; rank 0 alone writes
+// and prints. What ends one ends all: a signal after the step in which any of them saw it, an error
+// at once.
 #include <fmt/format.h>
-#include <sched.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <optional>
 
 #include "kernels/base/thread_pool.h"
@@ -24,6 +24,7 @@
 #include "train/device.h"
 #include "train/hash.h"
 #include "train/metrics.h"
+#include "train/on_ranks.h"
 #include "train/ranks.h"
 #include "train/report/training_watch.h"
 #include "train/run_directory.h"
@@ -107,11 +108,11 @@ class Trainer {
   const SignalCatcher& signals_;
   const TrainOptions& options_;
   TrainProgress progress_;
+  std::optional<Validation> validation_;
+  std::optional<TestCurve> test_curve_;
   // Of the rank that writes:
   std::optional<CheckpointStore> store_;
   std::optional<MetricsLog> metrics_;
-  std::optional<Validation> validation_;
-  std::optional<TestCurve> test_curve_;
   std::optional<report::TrainingWatch> watch_;
   std::vector<Json> rows_;  // not yet in metrics.jsonl: more than one only while the disk is full
   EpochFigures epoch_;
@@ -126,13 +127,13 @@ int Trainer::train() {
     done = saved_ = restore_training(*checkpoint, setup_, *step_);
     fmt::print("resuming from {}\n", checkpoint->path.string());
   }
+  validation_.emplace(setup_, run_, ranks_, done,
+                      checkpoint ? checkpoint->state.find("more") : std::nullopt);
+  test_curve_.emplace(setup_, run_, ranks_, done);
   if (run_.writes()) {
     metrics_.emplace(run_.metrics().string(), done);
-    validation_.emplace(setup_, run_, done,
-                        checkpoint ? checkpoint->state.find("more") : std::nullopt);
     watch_.emplace(run_.path(), options_.plots, options_.tensorboard);
     store_->keep_step(validation_->best().step);
-    test_curve_.emplace(setup_, run_, done);
   }
   print_start();
 
@@ -171,8 +172,7 @@ int Trainer::train() {
 std::optional<LoadedCheckpoint> Trainer::load_newest() {
   std::optional<LoadedCheckpoint> checkpoint;
   if (store_) checkpoint = store_->load_newest();
-  const int64_t own = checkpoint ? checkpoint->step : -1;
-  const int64_t step = ranks_.gather_values(std::span(&own, 1))[0];
+  const int64_t step = ranks_.of_root(checkpoint ? checkpoint->step : int64_t{-1});
   if (!store_ && step >= 0) checkpoint = load_checkpoint_of(run_.path(), step);
   return checkpoint;
 }
@@ -197,18 +197,15 @@ void Trainer::print_start() const {
 // Makes the validation of this step if it is due; the best checkpoint so far is saved and kept.
 // False where a signal came first.
 bool Trainer::validate(int64_t done) {
-  if (!validation_ || !validation_->due(done, step_->epoch_steps(), step_->total_steps()))
-    return true;
+  if (!validation_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
   const Validation::Best before = validation_->best();
   progress_.clear();
-  if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(), [&] {
-        ranks_.moving("validation");
-        return signals_.caught() != 0;
-      }))
+  if (!validation_->run(done, done / step_->epoch_steps(), step_->evaluated(),
+                        [&] { return signals_.caught() != 0; }))
     return false;
   fmt::print("{}\n", validation_->text());
   std::fflush(stdout);
-  if (validation_->is_best()) {
+  if (run_.writes() && validation_->is_best()) {
     store_->keep_step(done);
     // Even if this step is saved already: its state says what is best. What could not be saved is
     // not the best of what there is.
@@ -222,14 +219,11 @@ bool Trainer::validate(int64_t done) {
 
 // False where a signal came first.
 bool Trainer::record_test_accuracy(int64_t done) {
-  if (!test_curve_ || !test_curve_->due(done, step_->epoch_steps(), step_->total_steps()))
-    return true;
+  if (!test_curve_->due(done, step_->epoch_steps(), step_->total_steps())) return true;
   progress_.clear();
   const int64_t epoch = done / step_->epoch_steps();
-  const std::optional<double> accuracy = test_curve_->record(done, epoch, step_->evaluated(), [&] {
-    ranks_.moving("test curve");
-    return signals_.caught() != 0;
-  });
+  const std::optional<double> accuracy =
+      test_curve_->record(done, epoch, step_->evaluated(), [&] { return signals_.caught() != 0; });
   if (!accuracy) return false;
   fmt::print("epoch {}/{}: test accuracy {:.1f} % (recorded, decides nothing)\n", epoch,
              recipe_.train.epochs, 100 * *accuracy);
@@ -363,21 +357,6 @@ int Trainer::end_early(int64_t done) {
   return static_cast<int>(ErrorKind::interrupted);
 }
 
-// This rank's part of the cores that it shares with other ranks of its machine (mpirun binds ranks
-// to a core, a socket or nothing).
-int threads_of_rank(const TrainOptions& options, Communicator& ranks) {
-  if (options.compute.threads > 0 || ranks.size() == 1) return options.compute.threads;
-  struct Place {
-    char machine[64] = "";
-    cpu_set_t cores = {};
-  } own;
-  gethostname(own.machine, sizeof own.machine - 1);
-  sched_getaffinity(0, sizeof own.cores, &own.cores);
-  const uint64_t place = hash64(&own, sizeof own);
-  const std::vector<uint64_t> places = ranks.gather_values(std::span(&place, 1));
-  return std::max(1, num_threads() / static_cast<int>(std::ranges::count(places, place)));
-}
-
 // A run that is refused before it begins leaves no folder behind, unless one was there. Only who
 // has the lock may take the folder away.
 class NewFolder {
@@ -423,23 +402,14 @@ void check_resumable(const RunDirectory& run, const TrainOptions& options, const
 }
 
 int train(const TrainOptions& options, Communicator& ranks) {
-  if (!ranks.is_root() && !std::freopen("/dev/null", "w", stdout))
-    fail(ErrorKind::internal, "/dev/null cannot be opened");
   const SignalCatcher signals;
-  const Device device = choose_device(options.compute.device, threads_of_rank(options, ranks),
-                                      /*quiet=*/!ranks.is_root());
-  set_kernel_choice(parse_kernel_choice(options.compute.kernels));
+  const Device device = choose_device(options.compute, ranks);
   const Recipe recipe = load_recipe(options.recipe, options.sets);
   ranks.set_timeout(recipe.ranks.timeout_s);
-  check_same(ranks, "program", fmt::format("{} {}", program_version(), program_commit()));
   // All keys: those that decide no result decide when ranks meet.
   check_same(ranks, "recipe",
              fmt::format("{}, hash {}, all keys {}", recipe.name, recipe_hash(recipe),
                          hash_text(hash64(recipe_text(recipe)))));
-  check_same(ranks, "device", std::string(name_of(device)));
-  check_same(ranks, "instruction set", instruction_set());
-  if (ranks.size() > 1 && device == Device::cuda)
-    fail(ErrorKind::device, "several ranks compute on CPUs only so far; use --device cpu");
   share_of(ranks, recipe.batch.groups);
   const bool was_there = std::filesystem::exists(options.out);
   // Rank 0 makes or opens the folder; what is wrong with it ends all ranks there.
@@ -451,9 +421,26 @@ int train(const TrainOptions& options, Communicator& ranks) {
     check_resumable(run, options, recipe);
   }
   ranks.barrier();
-  const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
+  std::unique_ptr<RunSetup> setup;
+  std::exception_ptr refused;
+  try {
+    setup = set_up(recipe, options.data, options.cache, device);
+  } catch (...) {
+    refused = std::current_exception();
+  }
+  if (ranks.any(refused != nullptr)) {
+    folder.reset();
+    if (refused) std::rethrow_exception(refused);
+    ranks.barrier();  // until the rank that was refused ends all
+  }
   check_same(ranks, "training images", training_sites_hash(*setup));
-  Trainer trainer(*setup, run, ranks, signals, options);
+  if (ranks.size() > 1) check_same(ranks, "pixels", pixels_hash(*setup));
+  std::unique_ptr<Communicator> nccl;
+  if (device == Device::cuda && ranks.size() > 1 && recipe.ranks.gpu_sums == GpuSums::nccl) {
+    nccl = nccl_over(ranks);
+    nccl->set_timeout(recipe.ranks.timeout_s);
+  }
+  Trainer trainer(*setup, run, nccl ? *nccl : ranks, signals, options);
   if (run.writes()) {
     if (!run.has_run()) {
       RunInfo info;
@@ -469,19 +456,7 @@ int train(const TrainOptions& options, Communicator& ranks) {
 }  // namespace
 
 int run_train(const TrainOptions& options) {
-  const std::unique_ptr<Communicator> ranks = join_ranks();
-  if (!ranks) return train(options, single_process());
-  try {
-    return train(options, *ranks);
-  } catch (const Error& error) {
-    ranks->end_all(error.exit_code(), error.what());
-  } catch (const std::bad_alloc&) {
-    ranks->end_all(static_cast<int>(ErrorKind::internal),
-                   "out of memory; try a smaller batch or image, or fewer ranks on a machine");
-  } catch (const std::exception& error) {
-    ranks->end_all(static_cast<int>(ErrorKind::internal),
-                   fmt::format("{} (a fault of this program)", error.what()));
-  }
+  return on_ranks([&](Communicator& ranks) { return train(options, ranks); });
 }
 
 }  // namespace mono

@@ -9,30 +9,44 @@
 namespace mono {
 
 std::optional<double> validation_accuracy(const RunSetup& setup, const Model& model,
+                                          Communicator& ranks,
                                           const std::function<bool()>& abandon) {
   const auto labels_of = [&](const std::vector<int>& sites) {
     std::vector<int> labels;
     for (const int site : sites) labels.push_back(setup.label[static_cast<size_t>(site)]);
     return labels;
   };
-  const StatisticsMode mode = statistics_mode("", setup.recipe);
+  InferenceOptions options;
+  options.mode = statistics_mode("", setup.recipe);
+  options.ranks = &ranks;
+  options.abandon = abandon;
+  const auto features = [&](const char* task, const std::vector<int>& sites) {
+    options.task = task;
+    return image_features(setup, model, sites, options);
+  };
   const std::vector<int>&bank = setup.split.bank, &queries = setup.split.validation;
-  const auto bank_features = image_features(setup, model, bank, mode, "bank", nullptr, abandon);
+  const auto bank_features = features("bank", bank);
   if (!bank_features) return std::nullopt;
-  const auto query_features =
-      image_features(setup, model, queries, mode, "validate", nullptr, abandon);
+  const auto query_features = features("validate", queries);
   if (!query_features) return std::nullopt;
-  const Recipe::Validation& options = setup.recipe.validation;
-  return knn(*bank_features, labels_of(bank), *query_features, labels_of(queries),
-             {.k = static_cast<int>(options.k), .temperature = options.temperature})
-      .accuracy.value();
+  double accuracy = 0;
+  if (ranks.is_root()) {  // the others would only take its cores
+    ranks.moving("nearest neighbours");
+    const Recipe::Validation& vote = setup.recipe.validation;
+    accuracy = knn(*bank_features, labels_of(bank), *query_features, labels_of(queries),
+                   {.k = static_cast<int>(vote.k), .temperature = vote.temperature})
+                   .accuracy.value();
+  }
+  return ranks.of_root(accuracy);
 }
 
-Validation::Validation(const RunSetup& setup, const RunDirectory& run, int64_t done,
-                       const std::optional<JsonView>& saved)
-    : setup_(setup) {
-  if (setup.split.validation.empty() || setup.recipe.validation.every_epochs == 0) return;
-  log_.emplace((run.path() / "validation.jsonl").string(), done);
+Validation::Validation(const RunSetup& setup, const RunDirectory& run, Communicator& ranks,
+                       int64_t done, const std::optional<JsonView>& saved)
+    : setup_(setup),
+      ranks_(ranks),
+      enabled_(!setup.split.validation.empty() && setup.recipe.validation.every_epochs > 0) {
+  if (!enabled_) return;
+  if (run.writes()) log_.emplace((run.path() / "validation.jsonl").string(), done);
   const auto before = saved ? saved->find("validation") : std::nullopt;
   if (!before) return;
   validated_ = (*before)["step"].integer();
@@ -42,13 +56,13 @@ Validation::Validation(const RunSetup& setup, const RunDirectory& run, int64_t d
 }
 
 bool Validation::due(int64_t done, int64_t epoch_steps, int64_t total_steps) const {
-  return log_ && done > 0 && done != validated_ &&
+  return enabled_ && done > 0 && done != validated_ &&
          (done == total_steps || done % (setup_.recipe.validation.every_epochs * epoch_steps) == 0);
 }
 
 bool Validation::run(int64_t done, int64_t epoch, const Model& model,
                      const std::function<bool()>& abandon) {
-  const std::optional<double> accuracy = validation_accuracy(setup_, model, abandon);
+  const std::optional<double> accuracy = validation_accuracy(setup_, model, ranks_, abandon);
   if (!accuracy) return false;
   validated_ = done;
   accuracy_ = *accuracy;
@@ -56,6 +70,7 @@ bool Validation::run(int64_t done, int64_t epoch, const Model& model,
     best_.accuracy = accuracy_;
     best_.step = done;
   }
+  if (!log_) return true;
   Json row = Json::object();
   row["step"] = done;
   row["epoch"] = epoch;

@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "models/model.h"
+#include "runtime/communicator.h"
 #include "train/checkpoint.h"
 #include "train/metrics.h"
 #include "train/setup.h"
@@ -16,14 +17,16 @@
 namespace mono {
 
 // Fraction of validation images whose class the k-NN vote names; nothing where `abandon` said so.
+// The same on all ranks.
 std::optional<double> validation_accuracy(const RunSetup& setup, const Model& model,
+                                          Communicator& ranks,
                                           const std::function<bool()>& abandon);
 
 class Validation {
  public:
   // `saved`: the state of the checkpoint that training goes on from, at step `done`; null for a
-  // fresh run.
-  Validation(const RunSetup& setup, const RunDirectory& run, int64_t done,
+  // fresh run. All ranks forward images; the one that writes `run` logs.
+  Validation(const RunSetup& setup, const RunDirectory& run, Communicator& ranks, int64_t done,
              const std::optional<JsonView>& saved);
 
   // Whether one is due after `done` steps and has not been made.
@@ -44,6 +47,8 @@ class Validation {
 
  private:
   const RunSetup& setup_;
+  Communicator& ranks_;
+  const bool enabled_;
   std::optional<MetricsLog> log_;
   int64_t validated_ = -1;
   double accuracy_ = 0;

@@ -85,7 +85,7 @@ ViewsStep::ViewsStep(const RunSetup& setup, Model& model, Communicator& ranks, i
                     std::max<int64_t>(learning_rate_.total_steps, 1)},
       optimiser_(model.arena(),
                  adamw_options(recipe_.optim, std::move(freezable), std::move(fixed))),
-      reducer_(model.arena(), ranks, share_.count, setup.recipe.ranks.bucket_bytes()) {}
+      reducer_(model.arena(), ranks, share_.count, sum_options(setup.recipe, ranks)) {}
 
 bool ViewsStep::frozen(int64_t step) const {
   return epoch_of(step) < recipe_.ssl.freeze_last_layer_epochs;
@@ -137,6 +137,7 @@ std::optional<StepFigures> ViewsStep::run(int64_t step, const std::function<bool
   figures_.clear();
   for (int g = 0; g < share_.count; ++g) {
     if (ranks_.size() == 1 && abandon && abandon()) {
+      held_.clear();
       reducer_.clear();
       return std::nullopt;
     }
@@ -157,16 +158,25 @@ StepFigures ViewsStep::run_on(int64_t step, const ViewBatch& batch) {
 
 void ViewsStep::run_group(int64_t step, int group, const ViewBatch& batch) {
   figures_.select_row(group);
-  Tape tape;
+  auto tape = std::make_unique<Tape>();
   ForwardContext context;
-  context.tape = &tape;
+  context.tape = tape.get();
   accumulate(step, share_.first + group, batch, context);
-  reducer_.backward(tape);
+  if (loss_joins_groups())
+    held_.push_back(std::move(tape));
+  else
+    reducer_.backward(*tape);
 }
 
 StepFigures ViewsStep::finish(int64_t step) {
-  gradient_ = reducer_.sum();
   figures_.select_row(share_.count);
+  if (loss_joins_groups()) join_losses();
+  for (std::unique_ptr<Tape>& tape : held_) {
+    reducer_.backward(*tape);
+    tape.reset();
+  }
+  held_.clear();
+  gradient_ = reducer_.sum();
   figures_.sum_of_squares(kGradientSquares, gradient_);
   join_groups(step);
   const std::vector<double> own = figures_.read();

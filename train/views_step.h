@@ -56,6 +56,11 @@ class ViewsStep : public TrainStep {
   // and adds kLoss and the method's own figures.
   virtual void accumulate(int64_t step, int group, const ViewBatch& batch,
                           const ForwardContext& context) = 0;
+  // Whether the loss is one over all groups of the step. Then accumulate() goes as far as what the
+  // loss is made of, and join_losses() seeds the gradient of that for each group of this rank,
+  // whose activations are all kept until then.
+  virtual bool loss_joins_groups() const { return false; }
+  virtual void join_losses() {}
   // What all groups of all ranks are needed for, once every group has run; figures as before.
   virtual void join_groups(int64_t step) = 0;
   // After the weights have moved.
@@ -96,6 +101,7 @@ class ViewsStep : public TrainStep {
   CosineSchedule weight_decay_;
   AdamW optimiser_;
   GradientReducer reducer_;
+  std::vector<std::unique_ptr<Tape>> held_;  // of groups that wait for join_losses()
   Tensor gradient_;
   std::unique_ptr<ViewLoader> loader_;
 };

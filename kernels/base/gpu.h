@@ -13,8 +13,14 @@
 
 namespace mono::gpu {
 
+// How many GPUs this process may use, and which of them it does (the first one without a choice):
+// before any other call of this file.
+int devices();
+void use_device(int index);
+
 struct Properties {
   std::string name;         // e.g. "NVIDIA H100 80GB HBM3"
+  std::string bus_id;       // of the device, which tells two of one machine apart
   size_t memory_bytes = 0;  // of the device
   int multiprocessors = 0;
   int major = 0, minor = 0;  // compute capability
@@ -52,7 +58,8 @@ Event create_event();
 void destroy_event(Event event) noexcept;
 void record(Event event, Stream stream);  // the event has happened when the stream gets here
 void wait(Stream stream, Event event);    // later work of the stream starts after the event
-void synchronize(Event event);            // the host waits
+bool has_happened(Event event);
+void synchronize(Event event);  // the host waits
 
 // A recorded sequence of work. Between begin_capture and end_capture the stream's work is recorded
 // instead of run; synchronising is an error there.

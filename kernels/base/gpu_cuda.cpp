@@ -122,6 +122,8 @@ void allow_dynamic_shared(std::string_view kernel, const void* function, size_t 
 namespace gpu {
 namespace {
 
+int chosen_device = 0;
+
 struct Found {
   Properties properties;
   std::string why;  // not usable; empty: it is
@@ -136,8 +138,11 @@ Found look() {
   }
   cudaError_t code = cudaGetDeviceCount(&count);
   cudaDeviceProp device{};
-  if (code == cudaSuccess && count > 0) code = cudaGetDeviceProperties(&device, 0);
-  if (code != cudaSuccess || count == 0) {
+  if (code == cudaSuccess && count > chosen_device) {
+    code = cudaSetDevice(chosen_device);
+    if (code == cudaSuccess) code = cudaGetDeviceProperties(&device, chosen_device);
+  }
+  if (code != cudaSuccess || count <= chosen_device) {
     cudaGetLastError();
     found.why = code == cudaErrorInsufficientDriver
                     ? fmt::format("the NVIDIA driver supports CUDA {}.{}, this build needs {}.{}",
@@ -148,6 +153,8 @@ Found look() {
     return found;
   }
   found.properties = {.name = device.name,
+                      .bus_id = fmt::format("{:04x}:{:02x}:{:02x}", device.pciDomainID,
+                                            device.pciBusID, device.pciDeviceID),
                       .memory_bytes = device.totalGlobalMem,
                       .multiprocessors = device.multiProcessorCount,
                       .major = device.major,
@@ -160,6 +167,16 @@ Found look() {
 }
 
 }  // namespace
+
+int devices() {
+  int count = 0;
+  if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
+  cudaGetLastError();
+  return 0;
+}
+void use_device(int index) {
+  chosen_device = index;
+}
 
 const Properties* properties(std::string* why) {
   static const Found found = look();
@@ -184,6 +201,8 @@ void release(void* memory) noexcept {
 
 void* allocate_pinned(size_t bytes) {
   void* memory = nullptr;
+  // A loader's thread, whose first call this may be, would open the first device.
+  MONO_CUDA_CALL(cudaSetDevice(chosen_device));
   detail::check_cuda(cudaMallocHost(&memory, bytes ? bytes : 1),
                      fmt::format("cudaMallocHost({} bytes)", bytes));
   return memory;
@@ -229,6 +248,12 @@ void record(Event event, Stream stream) {
 }
 void wait(Stream stream, Event event) {
   MONO_CUDA_CALL(cudaStreamWaitEvent(cuda_stream(stream), static_cast<cudaEvent_t>(event.handle)));
+}
+bool has_happened(Event event) {
+  const cudaError_t code = cudaEventQuery(static_cast<cudaEvent_t>(event.handle));
+  if (code == cudaErrorNotReady) return false;
+  detail::check_cuda(code, "cudaEventQuery(event)");
+  return true;
 }
 void synchronize(Event event) {
   MONO_CUDA_CALL(cudaEventSynchronize(static_cast<cudaEvent_t>(event.handle)));

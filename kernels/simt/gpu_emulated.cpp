@@ -180,8 +180,14 @@ void finish(Queue& queue) {
 
 }  // namespace
 
+int devices() {
+  return 1;
+}
+void use_device(int) {}
+
 const Properties* properties(std::string*) {
-  static const Properties emulated{"SIMT emulator", memory::kBytes, 4, 9, 0, 227 * 1024};
+  static const Properties emulated{"SIMT emulator", "emulated", memory::kBytes, 4, 9, 0,
+                                   227 * 1024};
   return &emulated;
 }
 
@@ -299,6 +305,12 @@ void synchronize(Event event) {
   run_until(*queue->second, state.position);
   if (state.sync) race::acquire(state.sync);
   throw_remembered();
+}
+
+// What it waits for runs when somebody asks.
+bool has_happened(Event event) {
+  synchronize(event);
+  return true;
 }
 
 // --- Graphs --------------------------------------------------------------------------------------

@@ -30,23 +30,33 @@ std::vector<std::vector<int>> balanced_groups(std::vector<int> images, int group
   return groups;
 }
 
-void domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
-                       const ForwardGroup& forward, NormStatistics& statistics, int row) {
+bool domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
+                       const ForwardGroup& forward, NormStatistics& statistics, int row,
+                       Communicator& ranks, const std::function<bool()>& abandon) {
   const Device device = statistics.mean().device();
-  NormStatistics of_group(layers, 1, statistics.mean().dtype(), device);
+  const size_t size = static_cast<size_t>(ranks.size()), rank = static_cast<size_t>(ranks.rank());
+  NormStatistics of_round(layers, ranks.size(), statistics.mean().dtype(), device);
   NormStatistics merged(layers, 1, DType::f64, device);
-  for (const std::vector<int>& group : groups) {
-    const SegmentTable segments({0, static_cast<int>(group.size())}, device);
-    ForwardContext context;
-    context.segments = segments;
-    context.norm.source = NormPolicy::Source::batch;
-    context.norm.record = &of_group;
-    forward(group, context);
-    merge_statistics(layers, of_group, 0, merged, 0);
+  for (size_t first = 0; first < groups.size(); first += size) {
+    if (ranks.any(abandon && abandon())) return false;
+    if (first + rank < groups.size()) {
+      const std::vector<int>& group = groups[first + rank];
+      const SegmentTable segments({0, static_cast<int>(group.size())}, device);
+      ForwardContext context;
+      context.segments = segments;
+      context.norm.source = NormPolicy::Source::batch;
+      context.norm.record = &of_round;
+      context.norm.record_row = ranks.rank();
+      forward(group, context);
+    }
+    of_round.gather(ranks);
+    for (size_t r = 0; r < std::min(size, groups.size() - first); ++r)
+      merge_statistics(layers, of_round, static_cast<int>(r), merged, 0);
   }
   for (const NormLayer& layer : layers.layers())
     MONO_CHECK(statistics.count(row, layer.index) == 0, "row {} is taken", row);
   merge_statistics(layers, merged, 0, statistics, row);
+  return true;
 }
 
 }  // namespace mono

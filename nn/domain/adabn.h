@@ -40,7 +40,12 @@ using ForwardGroup = std::function<void(std::span<const int> group, const Forwar
 
 // Pass 1: forwards each group with its batch statistics and leaves the domain's in row `row` of
 // `statistics`, whose counts there must still be 0. Merged in double, in the order of the groups.
-void domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
-                       const ForwardGroup& forward, NormStatistics& statistics, int row);
+// Several ranks take the groups in turn and all have the result; the same bits for any number of
+// them. False, and nothing in the row, where `abandon` says so on any rank; it is asked before each
+// round of groups.
+bool domain_statistics(const NormLayers& layers, std::span<const std::vector<int>> groups,
+                       const ForwardGroup& forward, NormStatistics& statistics, int row,
+                       Communicator& ranks = single_process(),
+                       const std::function<bool()>& abandon = {});
 
 }  // namespace mono

@@ -44,9 +44,16 @@ void NormStatistics::set_count(int row, int layer, double pixels) {
   counts_on_device_ = Tensor();
 }
 
-void NormStatistics::share_counts(int row) {
-  for (int r = 0; r < rows_; ++r)
-    for (int layer = 0; layer < layers_; ++layer) set_count(r, layer, count(row, layer));
+void NormStatistics::gather(Communicator& ranks) {
+  if (ranks.size() == 1) return;
+  ranks.gather_rows(mean_);
+  ranks.gather_rows(variance_);
+  const size_t share = counts_.size() / static_cast<size_t>(ranks.size());
+  const std::vector<double> all = ranks.gather_values(
+      std::span<const double>(counts_).subspan(share * static_cast<size_t>(ranks.rank()), share));
+  if (all == counts_) return;
+  counts_ = all;
+  counts_on_device_ = Tensor();
 }
 
 const double* NormStatistics::device_counts() const {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels/norm_tables/norm_tables.h"
+#include "runtime/communicator.h"
 #include "runtime/parameter_arena.h"
 
 namespace mono {
@@ -57,8 +58,9 @@ class NormStatistics {
   // Pixels (images x height x width) behind a layer's statistics in a row.
   double count(int row, int layer) const { return counts_[index(row, layer)]; }
   void set_count(int row, int layer, double pixels);
-  // Gives every row the counts of one: of groups of equal size, some computed elsewhere.
-  void share_counts(int row);
+  // Of several ranks, each of which has filled its equal contiguous share of the rows: fills in
+  // those of the others.
+  void gather(Communicator& ranks);
 
   // For kernels: the counts (rows, layers) on the device, and whose column each is. The counts are
   // copied there when they have changed, which they do not from one step to the next.

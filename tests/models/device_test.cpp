@@ -177,8 +177,11 @@ TEST_P(DeviceTraining, OneStepAndTwentyGiveTheLossesOfTheCpu) {
   EXPECT_EQ(train(kGpu, tolerance.dtype, 2).losses, one_gpu.losses) << "not deterministic";
 }
 
+// Twenty steps magnify what the CPU's order of summation differs in, which its instruction set
+// decides: f32 3.1e-3 at the baseline and with AVX2, below 1e-3 with AVX-512; bf16 1.2e-2
+// and 1.5e-3.
 INSTANTIATE_TEST_SUITE_P(Types, DeviceTraining,
-                         testing::Values(Tolerance{DType::f32, 1e-5, 1e-3, 1e-4},
+                         testing::Values(Tolerance{DType::f32, 1e-5, 1e-2, 1e-4},
                                          Tolerance{DType::bf16, 5e-3, 5e-2, 2e-3}),
                          [](const auto& info) { return std::string(name_of(info.param.dtype)); });
 

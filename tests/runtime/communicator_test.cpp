@@ -3,12 +3,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
 
+#include "kernels/base/bf16.h"
 #include "kernels/base/error.h"
+#include "kernels/base/gpu.h"
 #include "kernels/base/philox.h"
 
 namespace mono {
@@ -57,11 +60,11 @@ TEST(Launch, IsFoundInTheVariablesOfEachLauncher) {
   environment.set("RANK", "3");
   EXPECT_EQ(find_launch().size, 1) << "RANK alone says nothing";
   environment.set("WORLD_SIZE", "8");
-  environment.set("LOCAL_WORLD_SIZE", "4");
+  environment.set("LOCAL_RANK", "1");
   EXPECT_EQ(find_launch().launcher, "torchrun");
   EXPECT_EQ(find_launch().rank, 3);
   EXPECT_EQ(find_launch().size, 8);
-  EXPECT_EQ(find_launch().local_size, 4);
+  EXPECT_EQ(find_launch().local_rank, 1);
   environment.set("SLURM_PROCID", "0");  // of a batch script, which is not one of srun's tasks
   EXPECT_EQ(find_launch().launcher, "torchrun");
   environment.set("SLURM_STEP_NUM_TASKS", "2");
@@ -132,6 +135,13 @@ M tree_sum(std::vector<M> leaves) {
   return leaves[0];
 }
 
+struct Rounded {
+  bf16 value;
+  Rounded operator+(Rounded other) const {
+    return {bf16(static_cast<float>(value) + static_cast<float>(other.value))};
+  }
+};
+
 template <class M>
 M value(int rank, int64_t i) {
   Philox random(7, Purpose::test, static_cast<uint32_t>(rank), static_cast<uint32_t>(i));
@@ -160,6 +170,20 @@ TEST_F(ManyRanks, SumsAreTheBalancedTreeBitForBit) {
   expect_sums<double>(*ranks_, DType::f64, {1, 9, 4096});
 }
 
+// Every addition on the way rounds.
+TEST_F(ManyRanks, SumsOfBf16AreTheSameTreeInBf16) {
+  const Tensor piece = Tensor::empty({1001}, DType::bf16);
+  const auto leaf = [](int rank, int64_t i) { return bf16(value<float>(rank, i)); };
+  for (int64_t i = 0; i < piece.elements(); ++i) piece.data<bf16>()[i] = leaf(ranks_->rank(), i);
+  ranks_->start_sum(piece);
+  ranks_->finish_sums();
+  for (int64_t i = 0; i < piece.elements(); ++i) {
+    std::vector<Rounded> leaves;
+    for (int r = 0; r < ranks_->size(); ++r) leaves.push_back({leaf(r, i)});
+    ASSERT_EQ(piece.data<bf16>()[i].bits, tree_sum(leaves).value.bits) << i;
+  }
+}
+
 TEST_F(ManyRanks, RowsComeInTheOrderOfRanks) {
   const int size = ranks_->size(), rank = ranks_->rank();
   for (const Device device : {Device::cpu, kGpu}) {
@@ -174,7 +198,7 @@ TEST_F(ManyRanks, RowsComeInTheOrderOfRanks) {
 }
 
 TEST_F(ManyRanks, TensorsOfTheEmulatorAreSummedInPlace) {
-  if (kGpu == Device::cuda) GTEST_SKIP() << "several ranks on one GPU are not what NCCL is for";
+  if (kGpu == Device::cuda) GTEST_SKIP() << "a build for GPUs";
   const Tensor host = Tensor::empty({100}, DType::f32);
   std::ranges::fill(host.span<float>(), static_cast<float>(ranks_->rank() + 1));
   const Tensor piece = host.to(kGpu);
@@ -182,6 +206,30 @@ TEST_F(ManyRanks, TensorsOfTheEmulatorAreSummedInPlace) {
   ranks_->finish_sums();
   const float expected = static_cast<float>(ranks_->size() * (ranks_->size() + 1) / 2);
   for (const float v : piece.to(Device::cpu).span<float>()) ASSERT_EQ(v, expected);
+}
+
+// On a machine with as many GPUs as ranks: mpirun -np N runtime_tests --gtest_filter=ManyRanks.*
+TEST_F(ManyRanks, NcclAddsUpOnTheGpus) {
+  if (kGpu != Device::cuda) GTEST_SKIP() << "this build has no CUDA";
+  if (gpu::devices() < ranks_->size())
+    GTEST_SKIP() << gpu::devices() << " GPUs for " << ranks_->size() << " ranks";
+  gpu::use_device(find_launch().local_rank);
+  const std::unique_ptr<Communicator> nccl = nccl_over(*ranks_);
+  const Tensor host = Tensor::empty({100'003}, DType::f32);
+  for (int64_t i = 0; i < host.elements(); ++i)
+    host.data<float>()[i] = value<float>(nccl->rank(), i);
+  const Tensor piece = host.to(kGpu);
+  nccl->start_sum(piece);
+  nccl->finish_sums();
+  const Tensor sum = piece.to(Device::cpu);
+  for (int64_t i = 0; i < sum.elements(); ++i) {
+    double expected = 0, magnitude = 0;
+    for (int r = 0; r < nccl->size(); ++r) {
+      expected += static_cast<double>(value<float>(r, i));
+      magnitude += std::abs(static_cast<double>(value<float>(r, i)));
+    }
+    ASSERT_NEAR(static_cast<double>(sum.data<float>()[i]), expected, 1e-6 * magnitude) << i;
+  }
 }
 
 TEST_F(ManyRanks, OneYesIsHeardByAll) {

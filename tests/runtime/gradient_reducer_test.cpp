@@ -21,12 +21,15 @@ class Recorder final : public Communicator {
   Recorder() : Communicator(0, 2) {}
   void start_sum(const Tensor& piece) override {
     events.push_back("send");
-    sent.emplace_back(piece.data<float>(), piece.elements());
+    if (piece.dtype() == DType::f32) sent.emplace_back(piece.data<float>(), piece.elements());
     pieces.push_back(piece);
   }
   void finish_sums() override {
     for (const Tensor& piece : std::exchange(pieces, {}))
-      for (float& v : piece.span<float>()) v *= 2;
+      if (piece.dtype() == DType::f32)
+        for (float& v : piece.span<float>()) v *= 2;
+      else
+        for (bf16& v : piece.span<bf16>()) v = bf16(2 * static_cast<float>(v));
   }
   void gather(std::span<const std::byte>, std::span<std::byte>) override {}
   void moving(const char*) override {}
@@ -86,7 +89,7 @@ TEST(GradientReducer, SendsABucketAsSoonAsTheLastGroupHasFilledIt) {
   events.clear();
   Three p;
   Recorder ranks;
-  GradientReducer reducer(p.arena, ranks, 2, /*bucket_bytes=*/1);  // one parameter each
+  GradientReducer reducer(p.arena, ranks, 2, {.bucket_bytes = 1});  // one parameter each
   EXPECT_EQ(reducer.buckets(), 3);
   for (int group = 0; group < 2; ++group) {
     Tape tape;
@@ -109,7 +112,7 @@ TEST(GradientReducer, AParameterThatIsUsedTwiceIsFinalAfterTheSecondUse) {
   events.clear();
   Three p;
   Recorder ranks;
-  GradientReducer reducer(p.arena, ranks, 1, 1);
+  GradientReducer reducer(p.arena, ranks, 1, {.bucket_bytes = 1});
   Tape tape;
   Variable y(one_value(), true);
   use(tape, y, {&p.c, &p.a, &p.b, &p.c}, 1);  // backward: c, b, a, c
@@ -127,7 +130,7 @@ TEST(GradientReducer, AParameterThatIsUsedTwiceIsFinalAfterTheSecondUse) {
 TEST(GradientReducer, WhatNothingWroteIsSentAsZeros) {
   Three p;
   Recorder ranks;
-  GradientReducer reducer(p.arena, ranks, 1, /*bucket_bytes=*/300);  // c and b, then a
+  GradientReducer reducer(p.arena, ranks, 1, {.bucket_bytes = 300});  // c and b, then a
   EXPECT_EQ(reducer.buckets(), 2);
   for (int step = 0; step < 2; ++step) {
     Tape tape;
@@ -144,6 +147,27 @@ TEST(GradientReducer, WhatNothingWroteIsSentAsZeros) {
     EXPECT_THAT(p.arena.view(sum, p.a).span<float>(), ElementsAre(2, 2));
     EXPECT_THAT(ranks.sent_of(sum), ElementsAre(Pair(0, 128), Pair(128, 64)));
     ranks.sent.clear();
+  }
+}
+
+TEST(GradientReducer, SendsGradientsRoundedToBf16WhereThatIsAskedFor) {
+  Three p;
+  Recorder ranks;
+  GradientReducer reducer(p.arena, ranks, 1, {.bucket_bytes = 1, .as_bf16 = true});
+  const float third = 1.0f / 3;
+  for (int step = 0; step < 2; ++step) {
+    Tape tape;
+    Variable y(one_value(), true);
+    use(tape, y, {&p.a, &p.b, &p.c}, third);
+    y.seed_grad(one_value());
+    reducer.backward(tape);
+    ASSERT_EQ(ranks.pieces.size(), 3u);
+    for (const Tensor& piece : ranks.pieces) EXPECT_EQ(piece.bytes(), 64 * 2);
+    const Tensor sum = reducer.sum();
+    const float expected = 2 * static_cast<float>(bf16(third));
+    EXPECT_NE(expected, 2 * third);
+    for (const Parameter* q : {&p.a, &p.b, &p.c})
+      EXPECT_THAT(p.arena.view(sum, *q).span<float>(), ElementsAre(expected, expected));
   }
 }
 
@@ -165,7 +189,7 @@ TEST(GradientReducer, PiecesAddUpToTheTree) {
   for (const int groups : {1, 2, 3, 5, 8}) {
     Three p;
     GradientTree tree(p.arena);
-    GradientReducer reducer(p.arena, single_process(), groups, 1);
+    GradientReducer reducer(p.arena, single_process(), groups, {.bucket_bytes = 1});
     for (int g = 0; g < groups; ++g) {
       const float value = 1.0f / static_cast<float>(3 + g) * (g % 2 ? 1e4f : 1.0f);
       Tape tape;

@@ -562,14 +562,17 @@ TEST_F(SelfSupervisedStepTest, ATableOfLabelsGivesTheClasses) {
 
 // ---- groups -----------------------------------------------------------------------------------
 
-// Where no statistics are taken over a batch, the mean over groups of anchors is the whole batch's.
+// Where no statistics are taken over a batch, or Barlow's over all groups of it, the mean over
+// groups of anchors is the whole batch's.
 TEST_F(SelfSupervisedStepTest, GroupsOfAStepAddUpToTheWholeBatch) {
   struct Outcome {
     StepFigures figures;
     std::vector<float> gradient, centres;
   };
-  const auto one_step = [&](const std::string& recipe, const char* groups) {
-    const auto s = setup(recipe, {std::string("batch.groups=") + groups, "model.drop_path=0.0"});
+  const auto one_step = [&](const std::string& recipe, const char* groups,
+                            const char* global = "true") {
+    const auto s = setup(recipe, {std::string("batch.groups=") + groups, "model.drop_path=0.0",
+                                  std::string("ssl.barlow_global=") + global});
     const std::unique_ptr<Model> model = make_model(*s);
     const std::unique_ptr<TrainStep> step = make_train_step(*s, *model);
     step->start(0, 1, 0);
@@ -590,7 +593,7 @@ TEST_F(SelfSupervisedStepTest, GroupsOfAStepAddUpToTheWholeBatch) {
     }
     return largest > 0 ? difference / largest : difference;
   };
-  for (const char* recipe : {"supervised", "ssl-dino"}) {
+  for (const char* recipe : {"supervised", "ssl-dino", "cdcl"}) {
     const Outcome whole = one_step(recipe, "1");
     for (const char* groups : {"2", "3"}) {
       const Outcome parts = one_step(recipe, groups);
@@ -603,6 +606,8 @@ TEST_F(SelfSupervisedStepTest, GroupsOfAStepAddUpToTheWholeBatch) {
       EXPECT_LT(worst(whole.centres, parts.centres), 1e-5) << recipe << " in " << groups;
     }
   }
+  const Outcome whole = one_step("cdcl", "1"), each = one_step("cdcl", "3", "false");
+  EXPECT_GT(worst(whole.gradient, each.gradient), 1e-3) << "Barlow's statistics are a group's";
 }
 
 // Batch norms see a group alone; the running statistics follow the mean over groups and views.

@@ -154,7 +154,7 @@ TEST_F(TrainerTest, AFullDiskEndsNoTrainingForItsTestCurve) {
   const std::unique_ptr<Model> model = make_model(*setup);
   const RunDirectory run(dir / "run");
   run.start(setup->recipe, {});
-  TestCurve curve(*setup, run, 0);
+  TestCurve curve(*setup, run, single_process(), 0);
   const auto record = [&](int64_t epoch) {
     return curve.record(4 * epoch, epoch, *model, [] { return false; });
   };

@@ -9,8 +9,8 @@
 
 #include "kernels/base/suggest.h"
 #include "train/commands.h"
-#include "train/device.h"
 #include "train/evaluate/run_features.h"
+#include "train/on_ranks.h"
 
 namespace mono {
 namespace {
@@ -42,22 +42,26 @@ std::vector<Part> parts_of(const EmbedOptions& options, const TrainedRun& run) {
 }  // namespace
 
 int run_embed(const EmbedOptions& options) {
-  const Device device = choose_device(options.compute.device, options.compute.threads);
-  if (!options.statistics.empty()) parse_statistics_mode(options.statistics);
-  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
-  const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
-  const std::vector<Part> parts = parts_of(options, run);
-  const Split& split = run.setup->split;
-  const int width = write_embedding(run, parts, mode, options.out);
-  std::string names;
-  for (const Part part : parts)
-    names += fmt::format("{}{} {}", names.empty() ? "" : " and ", sites_of(split, part).size(),
-                         part == Part::train ? "training" : name_of(part));
-  const bool views = run.setup->recipe.batch.form == BatchForm::views;
-  fmt::print("{} images, {} numbers each{}: {} and metadata.csv\n", names, width,
-             views ? "" : fmt::format(", {} statistics", name_of(mode)),
-             (options.out / "embeddings.npy").string());
-  return 0;
+  return on_ranks([&](Communicator& ranks) {
+    const Device device = choose_device(options.compute, ranks);
+    if (!options.statistics.empty()) parse_statistics_mode(options.statistics);
+    const TrainedRun run =
+        load_run(options.run, options.split, options.data, options.cache, device);
+    ranks.set_timeout(run.setup->recipe.ranks.timeout_s);
+    const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
+    const std::vector<Part> parts = parts_of(options, run);
+    const int width = write_embedding(run, parts, mode, options.out, ranks);
+    std::string names;
+    for (const Part part : parts)
+      names += fmt::format("{}{} {}", names.empty() ? "" : " and ",
+                           sites_of(run.setup->split, part).size(),
+                           part == Part::train ? "training" : name_of(part));
+    const bool views = run.setup->recipe.batch.form == BatchForm::views;
+    fmt::print("{} images, {} numbers each{}: {} and metadata.csv\n", names, width,
+               views ? "" : fmt::format(", {} statistics", name_of(mode)),
+               (options.out / "embeddings.npy").string());
+    return 0;
+  });
 }
 
 }  // namespace mono

@@ -6,8 +6,8 @@
 #include <cmath>
 #include <cstdio>
 
-#include "train/device.h"
 #include "train/evaluate/views_evaluation.h"
+#include "train/on_ranks.h"
 #include "train/run_directory.h"
 
 namespace mono {
@@ -33,7 +33,7 @@ void check_finite(const RunSetup& setup, int site, const std::vector<float>& row
 
 }  // namespace
 
-Evaluation evaluate(const TrainedRun& run, StatisticsMode mode) {
+Evaluation evaluate(const TrainedRun& run, StatisticsMode mode, Communicator& ranks) {
   const RunSetup& setup = *run.setup;
   Evaluation evaluation;
   evaluation.mode = mode;
@@ -52,7 +52,8 @@ Evaluation evaluate(const TrainedRun& run, StatisticsMode mode) {
       evaluation.images.push_back(image);
     }
   };
-  evaluation.statistics = forward_images(setup, *run.model, run.sites, mode, "evaluate", visit);
+  evaluation.statistics = *forward_images(
+      setup, *run.model, run.sites, {.task = "evaluate", .mode = mode, .ranks = &ranks}, visit);
   std::ranges::sort(evaluation.images, {}, &Classified::site);  // sites are sorted by id
   evaluation.figures = figures_of(evaluation.images, setup.dataset);
   return evaluation;
@@ -64,21 +65,25 @@ bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
 
 namespace {
 
-void evaluate_groups(const EvaluateOptions& options, Device device) {
+void evaluate_groups(const EvaluateOptions& options, Device device, Communicator& ranks) {
   const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
   const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
-  const Evaluation evaluation = evaluate(run, mode);
+  const Evaluation evaluation = evaluate(run, mode, ranks);
+  if (!ranks.is_root()) return;
   const std::filesystem::path file = write_evaluation(options.run, run, evaluation);
   fmt::print("{}\nwritten: {}\n", evaluation_text(run, evaluation), file.string());
 }
 
-void evaluate_features(const EvaluateOptions& options, const Recipe& recipe, Device device) {
+void evaluate_features(const EvaluateOptions& options, const Recipe& recipe, Device device,
+                       Communicator& ranks) {
   FeatureOptions what;
   what.data = options.data;
   what.cache = options.cache;
   what.statistics = options.statistics;
   what.device = device;
+  what.ranks = &ranks;
   const RunFeatures features = features_of(options.run, what);
+  if (!ranks.is_root()) return;
   const ViewsEvaluation result = evaluate_views(features, recipe);
   const std::filesystem::path file = write_views_evaluation(options.run, features, recipe, result);
   fmt::print("{}\nwritten: {}\n", views_evaluation_text(features, recipe, result), file.string());
@@ -92,13 +97,16 @@ int run_evaluate(const EvaluateOptions& options) {
          "evaluate: takes either the folder of a run or --embeddings DIR; see train_rxrx evaluate "
          "--help");
   if (options.run.empty()) return run_evaluate_embeddings(options.embeddings, options.compute);
-  const Device device = choose_device(options.compute.device, options.compute.threads);
-  if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
-  const Recipe recipe = read_run_recipe(options.run);
-  check_split(options.run, options.split, recipe);
-  if (recipe.batch.form == BatchForm::groups) evaluate_groups(options, device);
-  if (has_views_evaluation(recipe)) evaluate_features(options, recipe, device);
-  return 0;
+  return on_ranks([&](Communicator& ranks) {
+    const Device device = choose_device(options.compute, ranks);
+    if (!options.statistics.empty()) parse_statistics_mode(options.statistics);  // before the work
+    const Recipe recipe = read_run_recipe(options.run);
+    ranks.set_timeout(recipe.ranks.timeout_s);
+    check_split(options.run, options.split, recipe);
+    if (recipe.batch.form == BatchForm::groups) evaluate_groups(options, device, ranks);
+    if (has_views_evaluation(recipe)) evaluate_features(options, recipe, device, ranks);
+    return 0;
+  });
 }
 
 }  // namespace mono

@@ -25,8 +25,9 @@ struct Evaluation {
   ExperimentStatistics statistics;
 };
 
-// Classifies run.sites.
-Evaluation evaluate(const TrainedRun& run, StatisticsMode mode);
+// Classifies run.sites. Of several ranks, all have the result.
+Evaluation evaluate(const TrainedRun& run, StatisticsMode mode,
+                    Communicator& ranks = single_process());
 
 // Writes the files above; returns the path of the JSON. An older result of the same split and
 // statistics is replaced; the JSON is written last, so that it never names a CSV that is not there.

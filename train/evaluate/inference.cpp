@@ -1,12 +1,14 @@
 #include "train/evaluate/inference.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "nn/domain/adabn.h"
 #include "train/data/batch.h"
 #include "train/data/planes_upload.h"
 #include "train/data/read_ahead.h"
+#include "train/data/view_loader.h"
 #include "train/progress.h"
 
 namespace mono {
@@ -58,12 +60,41 @@ std::vector<Domain> plan_of(const RunSetup& setup, std::span<const int> sites,
   return plan;
 }
 
-// The plan's batches in the order in which they are forwarded.
-std::vector<const std::vector<int>*> order_of(const std::vector<Domain>& plan) {
-  std::vector<const std::vector<int>*> order;
+// The images of batches, as the network takes them, in the order in which they are asked for.
+class BatchImages {
+ public:
+  BatchImages(const RunSetup& setup, std::vector<std::span<const int>> order)
+      : setup_(setup), order_(std::move(order)), upload_(setup.device) {
+    if (setup.recipe.batch.form == BatchForm::groups)
+      reader_.emplace(
+          0, static_cast<int64_t>(order_.size()), setup.recipe.loader.workers,
+          [this](int64_t batch) { return read_batch(setup_, order_[static_cast<size_t>(batch)]); });
+  }
+
+  Tensor next(std::span<const int> expected) {
+    if (!reader_) return evaluation_views(setup_, expected, setup_.crop);
+    RawBatch raw = reader_->next();
+    raw.planes = upload_(raw.planes);
+    MONO_CHECK(std::ranges::equal(raw.sites, expected), "batches out of order");
+    return make_batch(setup_, raw).images;
+  }
+
+ private:
+  const RunSetup& setup_;
+  const std::vector<std::span<const int>> order_;
+  PlanesUpload upload_;
+  std::optional<ReadAhead<RawBatch>> reader_;  // of groups
+};
+
+// The plan's batches that this rank forwards, in order: of each list every size-th.
+std::vector<std::span<const int>> share_of_rank(const std::vector<Domain>& plan,
+                                                const Communicator& ranks) {
+  std::vector<std::span<const int>> order;
+  const size_t size = static_cast<size_t>(ranks.size());
   for (const Domain& domain : plan)
     for (const Batches* batches : {&domain.groups, &domain.batches})
-      for (const auto& batch : *batches) order.push_back(&batch);
+      for (size_t b = static_cast<size_t>(ranks.rank()); b < batches->size(); b += size)
+        order.emplace_back((*batches)[b]);
   return order;
 }
 
@@ -74,54 +105,103 @@ ModelOutput on_host(const ModelOutput& output) {
   return {copy(output.y), copy(output.batch), copy(output.embedding)};
 }
 
+// What the ranks have for the batches of one round, batch r from rank r, on each of them.
+std::vector<ModelOutput> exchange(Communicator& ranks, const ModelOutput& own,
+                                  std::span<const std::vector<int>> round) {
+  if (ranks.size() == 1) return {own};
+  constexpr Variable ModelOutput::*kParts[] = {&ModelOutput::y, &ModelOutput::batch,
+                                               &ModelOutput::embedding};
+  struct Form {
+    int columns[std::size(kParts)] = {};  // 0: there is no such output
+    DType dtype[std::size(kParts)] = {};
+  } form;
+  for (size_t i = 0; i < std::size(kParts); ++i)
+    if (const Variable& part = own.*kParts[i]; part.defined()) {
+      form.columns[i] = part.shape().back();
+      form.dtype[i] = part.dtype();
+    }
+  form = ranks.of_root(form);  // which has a batch
+  const int most = static_cast<int>(std::ranges::max(round, {}, &std::vector<int>::size).size());
+  std::vector<ModelOutput> all(round.size());
+  for (size_t i = 0; i < std::size(kParts); ++i) {
+    if (form.columns[i] == 0) continue;
+    const Tensor table = Tensor::zeros({ranks.size() * most, form.columns[i]}, form.dtype[i]);
+    const auto rows = [&](size_t rank) {
+      const int first = static_cast<int>(rank) * most;
+      return table.images(first, first + static_cast<int>(round[rank].size()));
+    };
+    if (const size_t rank = static_cast<size_t>(ranks.rank()); rank < round.size())
+      rows(rank).copy_from((own.*kParts[i]).value());
+    ranks.gather_rows(table);
+    for (size_t r = 0; r < round.size(); ++r) all[r].*kParts[i] = Variable(rows(r));
+  }
+  return all;
+}
+
 }  // namespace
 
-ExperimentStatistics forward_images(const RunSetup& setup, const Model& model,
-                                    std::span<const int> sites, StatisticsMode mode,
-                                    const char* task, const VisitOutputs& visit,
-                                    NormObserver* observer) {
-  const std::vector<Domain> plan = plan_of(setup, sites, mode);
-  const BatchHead head = batch_head_at(setup.recipe, 1);
-  const auto order = order_of(plan);
-  ReadAhead<RawBatch> reader(
-      0, static_cast<int64_t>(order.size()), setup.recipe.loader.workers,
-      [&](int64_t batch) { return read_batch(setup, *order[static_cast<size_t>(batch)]); });
-  PlanesUpload upload(setup.device);
-  const int64_t passes = mode == StatisticsMode::experiment ? 2 : 1;
-  Progress progress(task, static_cast<int64_t>(sites.size()) * passes, "images");
-
-  auto forward = [&](std::span<const int> expected, const ForwardContext& context) {
-    RawBatch raw = reader.next();
-    raw.planes = upload(raw.planes);
-    MONO_CHECK(std::ranges::equal(raw.sites, expected), "batches out of order");
-    const ModelOutput output =
-        model.forward(Variable(make_batch(setup, raw).images), context, head);
-    progress.advance(static_cast<int64_t>(expected.size()));
-    return output;
+std::optional<ExperimentStatistics> forward_images(const RunSetup& setup, const Model& model,
+                                                   std::span<const int> sites,
+                                                   const InferenceOptions& options,
+                                                   const VisitOutputs& visit) {
+  Communicator& ranks = *options.ranks;
+  const size_t size = static_cast<size_t>(ranks.size()), rank = static_cast<size_t>(ranks.rank());
+  const bool views = setup.recipe.batch.form == BatchForm::views;
+  const bool own_statistics = !views && options.mode == StatisticsMode::experiment;
+  const std::vector<Domain> plan =
+      plan_of(setup, sites, views ? StatisticsMode::running : options.mode);
+  const BatchHead head =
+      views ? BatchHead{.mode = BatchHead::Mode::off} : batch_head_at(setup.recipe, 1);
+  BatchImages images(setup, share_of_rank(plan, ranks));
+  Progress progress(options.task, static_cast<int64_t>(sites.size()) * (own_statistics ? 2 : 1),
+                    "images");
+  const auto advance = [&](const Batches& batches, size_t first) {  // by a round
+    for (size_t b = first; b < std::min(batches.size(), first + size); ++b)
+      progress.advance(static_cast<int64_t>(batches[b].size()));
+  };
+  const auto forward = [&](std::span<const int> batch, const ForwardContext& context) {
+    ranks.moving("forwarding images");
+    return model.forward(Variable(images.next(batch)), context, head);
   };
 
   ForwardContext context;
-  context.observer = observer;
-  context.norm.source =
-      mode == StatisticsMode::group ? NormPolicy::Source::batch : NormPolicy::Source::table;
+  context.observer = options.observer;
+  context.norm.source = !views && options.mode == StatisticsMode::group ? NormPolicy::Source::batch
+                                                                        : NormPolicy::Source::table;
   context.norm.table = &model.running();
   ExperimentStatistics own;
-  if (mode == StatisticsMode::experiment) {
+  if (own_statistics) {
     own.table = NormStatistics(model.norms(), static_cast<int>(plan.size()),
                                model.running().mean().dtype(), setup.device);
     context.norm.table = &own.table;
   }
   for (const Domain& domain : plan) {
     const int row = static_cast<int>(own.experiments.size());
-    if (mode == StatisticsMode::experiment) {
-      domain_statistics(model.norms(), domain.groups, forward, own.table, row);
+    if (own_statistics) {
+      size_t round = 0;
+      const auto before_round = [&] {
+        advance(domain.groups, size * round++);
+        return options.abandon && options.abandon();
+      };
+      if (!domain_statistics(model.norms(), domain.groups, forward, own.table, row, ranks,
+                             before_round))
+        return std::nullopt;
       own.experiments.push_back(domain.experiment);
       context.norm.row_of_segment = {&row, 1};
     }
-    for (const std::vector<int>& batch : domain.batches) {
-      const SegmentTable segments({0, static_cast<int>(batch.size())}, setup.device);
-      context.segments = segments;
-      visit(batch, on_host(forward(batch, context)));
+    for (size_t first = 0; first < domain.batches.size(); first += size) {
+      if (ranks.any(options.abandon && options.abandon())) return std::nullopt;
+      const auto round =
+          std::span(domain.batches).subspan(first, std::min(size, domain.batches.size() - first));
+      ModelOutput output;
+      if (rank < round.size()) {
+        const SegmentTable segments({0, static_cast<int>(round[rank].size())}, setup.device);
+        context.segments = segments;
+        output = on_host(forward(round[rank], context));
+      }
+      const std::vector<ModelOutput> outputs = exchange(ranks, output, round);
+      for (size_t r = 0; r < round.size(); ++r) visit(round[r], outputs[r]);
+      advance(domain.batches, first);
     }
   }
   return own;

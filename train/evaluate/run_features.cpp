@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <span>
 
 #include "train/data/csv.h"
@@ -190,7 +191,7 @@ const std::vector<int>& sites_of(const Split& split, Part part) {
 }
 
 int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, StatisticsMode mode,
-                    const fs::path& folder) {
+                    const fs::path& folder, Communicator& ranks) {
   const RunSetup& setup = *run.setup;
   const std::vector<Row> rows = rows_of(setup.split, parts);
   Features all;
@@ -202,8 +203,9 @@ int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, Stati
       fail(ErrorKind::data, "{}: the run's split has no {} images", setup.dataset.root.string(),
            name_of(part));
     std::vector<int> of_part;
-    const Features features = *image_features(setup, *run.model, sites, mode, name_of(part),
-                                              run.has_classifier ? &of_part : nullptr);
+    const Features features = *image_features(
+        setup, *run.model, sites, {.task = name_of(part), .mode = mode, .ranks = &ranks},
+        run.has_classifier ? &of_part : nullptr);
     if (all.rows == 0) {
       all = Features(static_cast<int>(rows.size()), features.width);
       if (run.has_classifier) answers.assign(rows.size(), -1);
@@ -214,6 +216,7 @@ int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, Stati
       if (run.has_classifier) answers[static_cast<size_t>(row)] = of_part[i];
     }
   }
+  if (!ranks.is_root()) return all.width;
   make_folder(folder);
   write_npy((folder / kEmbeddings).string(), all.values, all.rows, all.width);
   write_file_durably((folder / kMetadata).string(), metadata_csv(setup, rows, answers));
@@ -238,7 +241,8 @@ RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
   const fs::path folder = run / "evaluation" / "features", about = folder / "features.json";
   std::vector<Part> parts = options.parts;
   bool there = false;
-  if (fs::exists(about)) {
+  Communicator& ranks = *options.ranks;
+  if (ranks.is_root() && fs::exists(about)) {
     const JsonView json = read_json_file(about.string());
     if (json["format_version"].integer() == kFormatVersion && origin.is_that_of(json)) {
       const std::vector<Part> had = parts_of(json);
@@ -249,18 +253,25 @@ RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
       origin.tables = tables_in(json);
     }
   }
-  std::ranges::sort(parts);
-  parts.erase(std::unique(parts.begin(), parts.end()), parts.end());
-  if (!there) {
+  // The others forward what rank 0 lacks.
+  std::array<bool, 3> wanted{};
+  for (const Part part : parts) wanted[static_cast<size_t>(part)] = !there;
+  wanted = ranks.of_root(wanted);
+  parts.clear();
+  for (const Part part : {Part::train, Part::validation, Part::test})
+    if (wanted[static_cast<size_t>(part)]) parts.push_back(part);
+  if (!parts.empty()) {
     // What says that the files are whole goes first and comes back last.
     std::error_code ignored;
-    fs::remove(about, ignored);
+    if (ranks.is_root()) fs::remove(about, ignored);
     const TrainedRun opened = load_run(run, {}, options.data, options.cache, options.device);
     const Recipe& recipe = opened.setup->recipe;
-    write_embedding(opened, parts, statistics_mode(options.statistics, recipe), folder);
+    write_embedding(opened, parts, statistics_mode(options.statistics, recipe), folder, ranks);
+    if (!ranks.is_root()) return {};
     origin.tables = hashes_of_tables(*opened.setup);
     write_file_durably(about.string(), about_text(recipe, origin, parts));
   }
+  if (!ranks.is_root()) return {};
   return only(read_features(folder, origin), options.parts);
 }
 

@@ -17,6 +17,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/communicator.h"
 #include "train/evaluate/embedding_set.h"
 #include "train/evaluate/statistics_mode.h"
 #include "train/evaluate/trained_run.h"
@@ -57,22 +58,24 @@ struct FeatureOptions {
   std::filesystem::path data, cache;  // empty: those that the run was trained on
   std::string statistics;             // of batch norm; empty: as the recipe trains
   Device device = Device::cpu;
+  Communicator* ranks = &single_process();  // all of them call; rank 0 reads and writes files
 };
 
 // Of the features that features_of() gives for these options, but for the tables, which the screen
 // itself would have to name. Errors: those of load_run_checkpoint().
 FeatureOrigin origin_of(const std::filesystem::path& run, const FeatureOptions& options = {});
 
-// Reads the files above, or opens the run, forwards and writes them. Errors: those of load_run();
-// data for a part without images.
+// Reads the files above, or opens the run, forwards and writes them. Of several ranks, all forward,
+// and only rank 0 is given the features. Errors: those of load_run(); data for a part without
+// images.
 RunFeatures features_of(const std::filesystem::path& run, const FeatureOptions& options = {});
 
 // The images of a part, as features_of() takes them.
 const std::vector<int>& sites_of(const Split& split, Part part);
 
 // Forwards the parts of a run that is open and writes embeddings.npy and metadata.csv into
-// `folder`. Returns the number of numbers an image.
+// `folder`, on rank 0. Returns the number of numbers an image.
 int write_embedding(const TrainedRun& run, const std::vector<Part>& parts, StatisticsMode mode,
-                    const std::filesystem::path& folder);
+                    const std::filesystem::path& folder, Communicator& ranks = single_process());
 
 }  // namespace mono

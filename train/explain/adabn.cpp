@@ -32,9 +32,11 @@ Pass look(const TrainedRun& run, const ImageChoice& choice, StatisticsMode mode)
       share.correct += std::ranges::max_element(logits) - logits.begin() == label;
     }
   };
-  pass.own =
-      forward_images(setup, *run.model, choice.sites, mode,
-                     mode == StatisticsMode::running ? "before" : "after", visit, &pass.recorder);
+  pass.own = *forward_images(setup, *run.model, choice.sites,
+                             {.task = mode == StatisticsMode::running ? "before" : "after",
+                              .mode = mode,
+                              .observer = &pass.recorder},
+                             visit);
   return pass;
 }
 

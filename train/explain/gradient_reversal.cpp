@@ -155,8 +155,9 @@ ReadableExperiment read_experiment(const TrainedRun& run, std::span<const int> s
           choice.experiments[static_cast<size_t>(choice.domain[static_cast<size_t>(row)])];
     }
   };
-  forward_images(setup, *run.model, choice.sites, statistics_mode("", setup.recipe), part.c_str(),
-                 visit, &recorder);
+  forward_images(setup, *run.model, choice.sites,
+                 {.task = part, .mode = statistics_mode("", setup.recipe), .observer = &recorder},
+                 visit);
   const auto probe = [&](FeatureView features) {
     return probe_domain(features, choice.domain, experiments, choice.in_bank, setup.recipe.seed);
   };

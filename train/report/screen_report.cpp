@@ -17,10 +17,10 @@
 #include "train/data/montage.h"
 #include "train/data/published.h"
 #include "train/device.h"
+#include "train/evaluate/image_features.h"
 #include "train/evaluate/inference.h"
 #include "train/evaluate/trained_run.h"
 #include "train/evaluate/umap.h"
-#include "train/evaluate/view_features.h"
 #include "train/evaluate/z_norm.h"
 #include "train/report/page.h"
 #include "train/report/screen_figures.h"
@@ -378,7 +378,7 @@ Embedded embed_controls(const TrainedRun& run) {
   if (setup.recipe.batch.form == BatchForm::views) {
     result.how_before = "the network's features";
     result.how_after = "features after Z-norm by experiment";
-    result.before = *view_features(setup, *run.model, result.sites, "embed");
+    result.before = *image_features(setup, *run.model, result.sites, {.task = "embed"});
     result.after = z_norm(result.before, result.experiment, {}, ZNorm::all);
     return result;
   }
@@ -386,7 +386,7 @@ Embedded embed_controls(const TrainedRun& run) {
   result.how_after = "the experiment's own statistics (AdaBN)";
   const auto embed = [&](std::span<const int> sites, StatisticsMode mode) {
     Features features;
-    forward_images(setup, *run.model, sites, mode, "embed",
+    forward_images(setup, *run.model, sites, {.task = "embed", .mode = mode},
                    [&](std::span<const int> batch, const ModelOutput& output) {
                      const Tensor& rows = output.embedding.value();
                      if (features.rows == 0)

@@ -195,7 +195,7 @@ std::map<int, std::vector<float>> outputs(const TrainedRun& run, const std::vect
                                           StatisticsMode mode) {
   std::map<int, std::vector<float>> rows;
   forward_images(
-      *run.setup, *run.model, sites, mode, "test",
+      *run.setup, *run.model, sites, {.task = "test", .mode = mode},
       [&](std::span<const int> batch, const ModelOutput& output) {
         for (size_t n = 0; n < batch.size(); ++n)
           EXPECT_TRUE(rows.emplace(batch[n], row_of(output.y.value(), static_cast<int>(n))).second)
@@ -333,7 +333,8 @@ TEST_F(Evaluate, EmbedWritesTheClassifiersInputAndItsMetadata) {
 
   const TrainedRun run = load_run(options.run, "", "", "");
   std::map<int, std::vector<float>> expected;
-  forward_images(*run.setup, *run.model, run.sites, StatisticsMode::experiment, "test",
+  forward_images(*run.setup, *run.model, run.sites,
+                 {.task = "test", .mode = StatisticsMode::experiment},
                  [&](std::span<const int> sites, const ModelOutput& output) {
                    for (size_t n = 0; n < sites.size(); ++n)
                      expected[sites[n]] = row_of(output.embedding.value(), static_cast<int>(n));

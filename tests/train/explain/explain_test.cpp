@@ -224,14 +224,12 @@ TEST_F(Explain, RecorderKeepsMomentsAndPooledOutputs) {
   const ImageChoice choice = choose_images(run.setup->dataset, run.sites, kAll, kAll, 1);
   LayerRecorder recorder(choice);
   std::map<int, std::vector<float>> embedding;  // by site
-  forward_images(
-      *run.setup, *run.model, choice.sites, StatisticsMode::running, "test",
-      [&](std::span<const int> sites, const ModelOutput& output) {
-        recorder.end_of_batch(sites);
-        for (size_t n = 0; n < sites.size(); ++n)
-          embedding[sites[n]] = row_of(output.embedding.value(), static_cast<int>(n));
-      },
-      &recorder);
+  forward_images(*run.setup, *run.model, choice.sites, {.task = "test", .observer = &recorder},
+                 [&](std::span<const int> sites, const ModelOutput& output) {
+                   recorder.end_of_batch(sites);
+                   for (size_t n = 0; n < sites.size(); ++n)
+                     embedding[sites[n]] = row_of(output.embedding.value(), static_cast<int>(n));
+                 });
 
   // The last norm's output is the embedding.
   const LayerRecord& last = *std::ranges::find(recorder.layers(), "neck.norm2", &LayerRecord::name);
@@ -269,12 +267,10 @@ TEST_F(Explain, RecorderLooksAtWhatTheNextLayerSees) {
   LayerRecorder recorder(choice);
   Everything all;
   const auto look = [&](NormObserver& observer, bool record) {
-    forward_images(
-        *run.setup, *run.model, choice.sites, StatisticsMode::running, "test",
-        [&](std::span<const int> sites, const ModelOutput&) {
-          if (record) recorder.end_of_batch(sites);
-        },
-        &observer);
+    forward_images(*run.setup, *run.model, choice.sites, {.task = "test", .observer = &observer},
+                   [&](std::span<const int> sites, const ModelOutput&) {
+                     if (record) recorder.end_of_batch(sites);
+                   });
   };
   look(recorder, true);
   look(all, false);
@@ -516,7 +512,7 @@ TEST_F(Explain, GradientsAddUpToThoseOfTraining) {
   };
   Share head;
   Features embedding(static_cast<int>(choice.sites.size()), 16);
-  forward_images(*run.setup, model, choice.sites, StatisticsMode::running, "test",
+  forward_images(*run.setup, model, choice.sites, {.task = "test"},
                  [&](std::span<const int> sites, const ModelOutput& output) {
                    for (size_t n = 0; n < sites.size(); ++n) {
                      const size_t row = row_of_site(sites[n]);

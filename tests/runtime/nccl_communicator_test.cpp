@@ -1,0 +1,118 @@
+// NCCL as one rank on one GPU; on several GPUs: ManyRanks.NcclAddsUpOnTheGpus
+// (communicator_test.cpp) under mpirun. What buckets and hooks do with a communicator:
+// gradient_reducer_test.cpp.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "kernels/base/gpu.h"
+#include "kernels/base/philox.h"
+#include "runtime/communicator.h"
+#include "runtime/gradient_reducer.h"
+
+namespace mono {
+namespace {
+
+using testing::HasSubstr;
+
+TEST(Nccl, ABuildOrMachineWithoutItSaysSo) {
+  std::string why;
+  if (kGpu == Device::cuda && gpu::properties(&why)) GTEST_SKIP() << "there is a GPU";
+  try {
+    nccl_over(single_process());
+    FAIL() << "made a communicator of nothing";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    if (kGpu != Device::cuda) {
+      EXPECT_THAT(error.what(), HasSubstr("ranks.gpu_sums = \"mpi\""));
+    }
+  }
+}
+
+// A GPU and the library, or the reason why there is none.
+std::string why_no_nccl() {
+  if (kGpu != Device::cuda) return "this build has no CUDA";
+  std::string why;
+  if (!gpu::properties(&why)) return "no GPU: " + why;
+  try {
+    nccl_over(single_process());
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "";
+}
+
+class NcclDevice : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (const std::string why = why_no_nccl(); !why.empty()) GTEST_SKIP() << why;
+  }
+};
+
+TEST_F(NcclDevice, OneRankKeepsWhatItHas) {
+  const std::unique_ptr<Communicator> nccl = nccl_over(single_process());
+  EXPECT_EQ(nccl->size(), 1);
+  for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+    const Tensor host = Tensor::empty({1003}, dtype);
+    Philox random(1, Purpose::test);
+    dispatch_activation(dtype, [&]<class T>() {
+      for (T& v : host.span<T>()) v = static_cast<T>(static_cast<float>(random.normal()));
+    });
+    const Tensor piece = host.to(kGpu);
+    nccl->start_sum(piece);
+    nccl->finish_sums();
+    const Tensor sum = piece.to(Device::cpu);
+    EXPECT_EQ(std::memcmp(sum.raw(), host.raw(), static_cast<size_t>(host.bytes())), 0)
+        << name_of(dtype);
+  }
+}
+
+// The compute stream waits for sums, and sums for the compute stream: what is added is what was
+// computed before, and what is computed then is made of sums.
+TEST_F(NcclDevice, SumsAndComputationsComeInOrder) {
+  const std::unique_ptr<Communicator> nccl = nccl_over(single_process());
+  const int n = 1 << 22;
+  const Tensor ones = Tensor::empty({n}, DType::f32);
+  std::ranges::fill(ones.span<float>(), 1.0f);
+  for (int round = 0; round < 20; ++round) {
+    const Tensor x = Tensor::zeros({n}, DType::f32, kGpu);
+    x.copy_from(ones);
+    nccl->start_sum(x);
+    nccl->finish_sums();
+    const Tensor y = Tensor::zeros({n}, DType::f32, kGpu);
+    y.copy_from(x);
+    const Tensor back = y.to(Device::cpu);
+    ASSERT_EQ(std::ranges::count(back.span<float>(), 1.0f), n) << "round " << round;
+  }
+}
+
+// Two ranks on one GPU, as far as the other one says: refused before NCCL hangs or says "invalid
+// usage".
+class SamePlace final : public Communicator {
+ public:
+  SamePlace() : Communicator(0, 2) {}
+  void start_sum(const Tensor&) override {}
+  void finish_sums() override {}
+  void gather(std::span<const std::byte> own, std::span<std::byte> all) override {
+    std::ranges::copy(own, all.begin());
+    std::ranges::copy(own, all.begin() + static_cast<ptrdiff_t>(own.size()));
+  }
+  void moving(const char*) override {}
+  void set_timeout(double) override {}
+  void end_ranks(int, const std::string& message) override {
+    fail(ErrorKind::internal, "{}", message);
+  }
+};
+
+TEST_F(NcclDevice, TwoRanksOnOneGpuAreRefused) {
+  SamePlace ranks;
+  try {
+    nccl_over(ranks);
+    FAIL() << "two ranks on one GPU";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    EXPECT_THAT(error.what(), HasSubstr("ranks 0 and 1 both compute on GPU"));
+  }
+}
+
+}  // namespace
+}  // namespace mono
