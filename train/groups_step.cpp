@@ -173,6 +173,7 @@ void GroupsStep::fail_diverged(int64_t step, const StepFigures& figures, int gro
   }
   if (group >= 0 && share_.groups > 1) where += fmt::format(", group {}", group);
   if (group >= 0 && ranks_.size() > 1) where += fmt::format(" (rank {})", group / share_.count);
+  where += ranks_with_bad_weights(ranks_, model_.arena());
   fail(
       ErrorKind::diverged,
       "training diverged at step {}: loss {}, gradient norm {}; the first value that is not finite "

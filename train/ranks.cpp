@@ -6,6 +6,7 @@
 #include <bit>
 #include <map>
 
+#include "nn/optim/flat_norm.h"
 #include "train/hash.h"
 
 namespace mono {
@@ -63,6 +64,16 @@ void check_same(Communicator& ranks, const std::string& what, const std::string&
        "{}: {} not the same {} as rank 0 (here: {}); start all ranks with one "
        "command, one program and one copy of the data",
        name_of(odd), odd.size() == 1 ? "has" : "have", what, value);
+}
+
+std::string ranks_with_bad_weights(Communicator& ranks, const ParameterArena& arena) {
+  if (ranks.size() == 1) return "";
+  const uint8_t own = first_not_finite(arena, arena.weights()) != nullptr;
+  const std::vector<uint8_t> all = ranks.gather_values(std::span<const uint8_t>(&own, 1));
+  std::vector<int> bad;
+  for (int r = 0; r < ranks.size(); ++r)
+    if (all[static_cast<size_t>(r)]) bad.push_back(r);
+  return bad.empty() ? "" : fmt::format(" (the weights of {} are not finite)", name_of(bad));
 }
 
 std::string pixels_hash(const RunSetup& setup) {

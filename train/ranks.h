@@ -26,6 +26,10 @@ GroupShare share_of(const Communicator& ranks, int64_t groups);
 // names those that differ from rank 0.
 void check_same(Communicator& ranks, const std::string& what, const std::string& value);
 
+// " (the weights of rank 2 are not finite)", where those of some ranks are not: what a sum of
+// gradients no longer tells. All ranks call.
+std::string ranks_with_bad_weights(Communicator& ranks, const ParameterArena& arena);
+
 // A hash of what this rank reads for some training images, spread over all of them, and of what
 // they are normalised with: names alone would not tell one copy of a screen from another.
 std::string pixels_hash(const RunSetup& setup);

@@ -205,6 +205,7 @@ StepFigures ViewsStep::finish(int64_t step) {
     if (not_finite >= 0 && share_.groups > 1) where += fmt::format(", group {}", not_finite);
     if (not_finite >= 0 && ranks_.size() > 1)
       where += fmt::format(" (rank {})", not_finite / share_.count);
+    where += ranks_with_bad_weights(ranks_, model_.arena());
     fail(ErrorKind::diverged,
          "training diverged at step {}: loss {}, gradient norm {}; the first value that is not "
          "finite is in {}. Nothing of this step was saved; lower optim.lr or lengthen the warm-up",

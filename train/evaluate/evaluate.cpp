@@ -34,6 +34,7 @@ void check_finite(const RunSetup& setup, int site, const std::vector<float>& row
 }  // namespace
 
 Evaluation evaluate(const TrainedRun& run, StatisticsMode mode, Communicator& ranks) {
+  check_classes(run);
   const RunSetup& setup = *run.setup;
   Evaluation evaluation;
   evaluation.mode = mode;

@@ -153,11 +153,13 @@ std::optional<ExperimentStatistics> forward_images(const RunSetup& setup, const 
   const BatchHead head =
       views ? BatchHead{.mode = BatchHead::Mode::off} : batch_head_at(setup.recipe, 1);
   BatchImages images(setup, share_of_rank(plan, ranks));
-  Progress progress(options.task, static_cast<int64_t>(sites.size()) * (own_statistics ? 2 : 1),
-                    "images");
+  std::optional<Progress> progress;
+  if (ranks.is_root())
+    progress.emplace(options.task, static_cast<int64_t>(sites.size()) * (own_statistics ? 2 : 1),
+                     "images");
   const auto advance = [&](const Batches& batches, size_t first) {  // by a round
-    for (size_t b = first; b < std::min(batches.size(), first + size); ++b)
-      progress.advance(static_cast<int64_t>(batches[b].size()));
+    for (size_t b = first; b < std::min(batches.size(), first + size) && progress; ++b)
+      progress->advance(static_cast<int64_t>(batches[b].size()));
   };
   const auto forward = [&](std::span<const int> batch, const ForwardContext& context) {
     ranks.moving("forwarding images");

@@ -1,6 +1,7 @@
 #include "train/evaluate/trained_run.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "kernels/base/suggest.h"
 #include "models/weights.h"
@@ -16,7 +17,31 @@ std::string name_of_split(SplitBy split) {
   return EnumNames<SplitBy>::list()[static_cast<size_t>(split)];
 }
 
+// The run's network: its heads have the classes and experiments of the screen that it was trained
+// on, which `setup` may not be of.
+std::unique_ptr<Model> model_of(RunSetup& setup, const SafetensorsFile& weights) {
+  const auto rows = [&](const char* head, int otherwise) {
+    const SafetensorsEntry* entry = weights.find(head);
+    return entry && !entry->shape.empty() ? static_cast<int>(entry->shape[0]) : otherwise;
+  };
+  const int classes = std::exchange(setup.classes, rows("head.weight", setup.classes));
+  const int experiments =
+      std::exchange(setup.experiments, rows("batch_head.weight", setup.experiments));
+  std::unique_ptr<Model> model = make_model(setup);
+  setup.classes = classes;
+  setup.experiments = experiments;
+  return model;
+}
+
 }  // namespace
+
+void check_classes(const TrainedRun& run) {
+  if (run.has_classifier || run.setup->recipe.batch.form == BatchForm::views) return;
+  fail(ErrorKind::data,
+       "{}: the run's classifier was not trained for this screen's {} classes; `embed` and `data "
+       "report --run` need none",
+       run.setup->dataset.root.string(), run.setup->classes);
+}
 
 void check_split(const std::filesystem::path& run, const std::string& asked, const Recipe& recipe) {
   const std::vector<std::string>& names = EnumNames<SplitBy>::list();
@@ -57,8 +82,10 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
     loaded.has_classifier =
         checkpoint.step > 0 && (recipe.method == Method::supervised || recipe.probe.enabled);
   } else {
-    loaded.model = make_model(*loaded.setup);
+    loaded.model = model_of(*loaded.setup, checkpoint.model);
     load_weights(*loaded.model, checkpoint.model);
+    loaded.has_classifier =
+        checkpoint.model.entry("head.weight").shape[0] == loaded.setup->classes;
   }
 
   loaded.on_training_images =

@@ -15,7 +15,9 @@ struct TrainedRun {
   std::unique_ptr<RunSetup> setup;
   std::unique_ptr<Model> model;
   int64_t step = 0;            // optimiser steps behind the weights
-  bool has_classifier = true;  // that was trained; of views it may be the online probe
+  // One that was trained, for the screen's classes; of views it may be the online probe. A run of
+  // groups on another screen has one only if the screen has as many classes.
+  bool has_classifier = true;
   std::string recipe_hash;
 
   // The images that figures are made of: the test images of the run's split. Where the experiment
@@ -28,6 +30,10 @@ struct TrainedRun {
 // Error(usage) where `asked` is neither empty nor the split that `recipe` was trained on: test
 // images of the other one were in its training.
 void check_split(const std::filesystem::path& run, const std::string& asked, const Recipe& recipe);
+
+// Error(data) where a run of groups was opened on a screen whose classes its classifier does not
+// know.
+void check_classes(const TrainedRun& run);
 
 // Loads the checkpoint that stands for the run (the newest; of a validated run the best), which
 // must verify. Of a self-supervised run `model` is its backbone (DINO's teacher's) with the probe.

@@ -64,6 +64,7 @@ int run_explain(const ExplainOptions& options) {
   check_options(options);
   const Device device = choose_device(options.compute.device, options.compute.threads);
   const TrainedRun run = load_run(options.run, "", options.data, options.cache, device);
+  check_classes(run);
   const Explained result = explanation_of(options, run);
   const std::filesystem::path page =
       options.out.empty() ? options.run / "explain" / (options.what + ".html") : options.out;

@@ -31,7 +31,7 @@ table{border-collapse:collapse;font-size:.93rem}
 caption{text-align:left;color:var(--muted);padding:0 0 .45rem;font-size:.9rem}
 th,td{padding:.32rem .75rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
 thead th,thead td{border-bottom:2px solid var(--muted);vertical-align:bottom}
-tbody th{font-weight:500;min-width:9rem}
+tbody th{font-weight:500;min-width:9rem;overflow-wrap:anywhere}
 tbody tr:hover{background:var(--soft)}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 th.num{text-align:right;white-space:normal}

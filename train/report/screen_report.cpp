@@ -377,7 +377,7 @@ Embedded embed_controls(const TrainedRun& run) {
          d.root.string(), result.sites.size());
   if (setup.recipe.batch.form == BatchForm::views) {
     result.how_before = "the network's features";
-    result.how_after = "features after Z-norm by experiment";
+    result.how_after = "Z-normed features";
     result.before = *image_features(setup, *run.model, result.sites, {.task = "embed"});
     result.after = z_norm(result.before, result.experiment, {}, ZNorm::all);
     return result;
@@ -576,8 +576,7 @@ int run_data_report(const ScreenReportOptions& options) {
       embedded = embed_controls(*run);
     });
   if (embedded)
-    page.badge(fmt::format("network: {}, {} training images", run->setup->recipe.name,
-                           count(static_cast<int64_t>(run->setup->split.train.size()))));
+    page.badge(fmt::format("network: {}, {} steps", run->setup->recipe.name, count(run->step)));
   const std::string lead = lead_of(screen);
   page.lead(lead);
   add_overview(page, screen);

@@ -379,7 +379,7 @@ TEST_F(OwnScreenCommands, TrainOnViews) {
       run("data report --run " + folder + " --out '" + (work_ / "page.html").string() + "'");
   EXPECT_EQ(report.code, 0) << report.err;
   EXPECT_THAT(report.out, AllOf(HasSubstr("% with the network's features, "),
-                                HasSubstr("% with features after Z-norm by experiment, ")));
+                                HasSubstr("% with Z-normed features, ")));
 }
 
 // Names with commas and quotes, in the table of what a run does without.

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 #include <set>
 
 #include "kernels/base/philox.h"
@@ -352,6 +353,43 @@ TEST_F(Evaluate, EmbedWritesTheClassifiersInputAndItsMetadata) {
     ++row;
   }
   EXPECT_GT(largest, 0);
+}
+
+// A network is carried over to another screen: its features need none of that screen's classes.
+TEST_F(Evaluate, EmbedsAScreenOfOtherClassesAndDoesNotEvaluateIt) {
+  const fs::path other = folder_ / "other";
+  fs::copy(screen_->path(), other, fs::copy_options::recursive);
+  std::string table = read_file((other / "metadata.csv").string(), 1 << 20), changed;
+  for (size_t begin = 0; begin < table.size();) {
+    const size_t end = table.find('\n', begin);
+    std::string line = table.substr(begin, end - begin);
+    if (line.starts_with("HUVEC-01") && line.ends_with(",3"))
+      line = line.substr(0, line.rfind(',', line.size() - 3)) + ",another,4";
+    changed += line + "\n";
+    begin = end + 1;
+  }
+  ASSERT_NE(changed, table);
+  std::ofstream(other / "metadata.csv") << changed;
+
+  EmbedOptions options;
+  options.run = make_run(kAdaBn);
+  options.compute.device = "cpu";
+  const auto embed = [&](const char* out, const fs::path& data) {
+    options.out = folder_ / out;
+    options.data = data;
+    ::testing::internal::CaptureStdout();
+    EXPECT_EQ(run_embed(options), 0);
+    ::testing::internal::GetCapturedStdout();
+    return read_npy(options.out / "embeddings.npy").values;
+  };
+  EXPECT_EQ(embed("embedding", other), embed("own", {}));  // the same test images
+  const CsvTable csv = read_csv(folder_ / "embedding" / "metadata.csv", "metadata.csv");
+  EXPECT_EQ(csv.rows[0].fields[static_cast<size_t>(csv.column("Metadata_Predicted"))], "");
+
+  EvaluateOptions evaluate = options_for(options.run);
+  evaluate.data = other;
+  EXPECT_THAT(error_of(evaluate, ErrorKind::data),
+              AllOf(HasSubstr(other.string()), HasSubstr("5 classes"), HasSubstr("embed")));
 }
 
 TEST_F(Evaluate, EmbeddingsOfBothPartsAreABankAndItsQueries) {
