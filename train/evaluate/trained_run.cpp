@@ -84,8 +84,7 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   } else {
     loaded.model = model_of(*loaded.setup, checkpoint.model);
     load_weights(*loaded.model, checkpoint.model);
-    loaded.has_classifier =
-        checkpoint.model.entry("head.weight").shape[0] == loaded.setup->classes;
+    loaded.has_classifier = checkpoint.model.entry("head.weight").shape[0] == loaded.setup->classes;
   }
 
   loaded.on_training_images =

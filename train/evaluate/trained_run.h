@@ -14,7 +14,7 @@ namespace mono {
 struct TrainedRun {
   std::unique_ptr<RunSetup> setup;
   std::unique_ptr<Model> model;
-  int64_t step = 0;            // optimiser steps behind the weights
+  int64_t step = 0;  // optimiser steps behind the weights
   // One that was trained, for the screen's classes; of views it may be the online probe. A run of
   // groups on another screen has one only if the screen has as many classes.
   bool has_classifier = true;
