@@ -4,10 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstring>
+
 #include "kernels/base/gpu.h"
 #include "kernels/base/philox.h"
 #include "runtime/communicator.h"
-#include "runtime/gradient_reducer.h"
+#include "tests/runtime/fake_ranks.h"
 
 namespace mono {
 namespace {
@@ -85,26 +88,9 @@ TEST_F(NcclDevice, SumsAndComputationsComeInOrder) {
   }
 }
 
-// Two ranks on one GPU, as far as the other one says: refused before NCCL hangs or says "invalid
-// usage".
-class SamePlace final : public Communicator {
- public:
-  SamePlace() : Communicator(0, 2) {}
-  void start_sum(const Tensor&) override {}
-  void finish_sums() override {}
-  void gather(std::span<const std::byte> own, std::span<std::byte> all) override {
-    std::ranges::copy(own, all.begin());
-    std::ranges::copy(own, all.begin() + static_cast<ptrdiff_t>(own.size()));
-  }
-  void moving(const char*) override {}
-  void set_timeout(double) override {}
-  void end_ranks(int, const std::string& message) override {
-    fail(ErrorKind::internal, "{}", message);
-  }
-};
-
+// As far as the other one says: refused before NCCL hangs or says "invalid usage".
 TEST_F(NcclDevice, TwoRanksOnOneGpuAreRefused) {
-  SamePlace ranks;
+  test::FakeRanks ranks(2);
   try {
     nccl_over(ranks);
     FAIL() << "two ranks on one GPU";

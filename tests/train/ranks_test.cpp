@@ -8,33 +8,13 @@
 
 #include "kernels/base/error.h"
 #include "models/registry.h"
+#include "tests/runtime/fake_ranks.h"
 
 namespace mono {
 namespace {
 
+using test::FakeRanks;
 using testing::HasSubstr;
-
-// Ranks that all say what this one says, but for what `other` changes.
-class FakeRanks final : public Communicator {
- public:
-  explicit FakeRanks(int size, int rank = 0) : Communicator(rank, size) {}
-  void start_sum(const Tensor&) override {}
-  void finish_sums() override {}
-  void gather(std::span<const std::byte> own, std::span<std::byte> all) override {
-    for (int r = 0; r < size(); ++r) {
-      const auto part = all.subspan(own.size() * static_cast<size_t>(r), own.size());
-      std::ranges::copy(own, part.begin());
-      if (other) other(r, part);
-    }
-  }
-  void moving(const char*) override {}
-  void set_timeout(double) override {}
-  void end_ranks(int, const std::string& message) override {
-    fail(ErrorKind::internal, "{}", message);
-  }
-
-  std::function<void(int rank, std::span<std::byte>)> other;
-};
 
 std::string message_of(const std::function<void()>& f) {
   try {
