@@ -109,8 +109,8 @@ std::unique_ptr<Communicator> join_ranks();
 
 // Sums of tensors on CUDA devices over NCCL, on a stream of their own beside the computation; all
 // else, and the watch over the ranks, stays with `bootstrap`, which must outlive it. One rank is
-// fine. Errors (device): a build or machine without NCCL or a GPU, two ranks that have the same
-// GPU.
-std::unique_ptr<Communicator> nccl_over(Communicator& bootstrap);
+// fine. `timeout_s` holds for what the GPUs wait for, its start included, until set_timeout().
+// Errors (device): a build or machine without NCCL or a GPU, two ranks that have the same GPU.
+std::unique_ptr<Communicator> nccl_over(Communicator& bootstrap, double timeout_s = 300);
 
 }  // namespace mono

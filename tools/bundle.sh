@@ -32,6 +32,7 @@ trap 'rm -rf "$work"' EXIT
 root=$work/monolayer
 mkdir -p "$root"/{bin,emulated,lib,tests,tools,train,kernels/conv2d}
 for name in $tests; do cp "build/cuda/tests/$name" "$root/bin/"; done
+if [ -f build/cuda/tests/libfake_nccl.so ]; then cp build/cuda/tests/libfake_nccl.so "$root/lib/"; fi
 cp build/cuda/train/train_rxrx build/cuda/tools/bench_kernels "$root/bin/"
 cp build/cpu/train/train_rxrx "$root/emulated/"
 cp -r tests/data "$root/tests/"

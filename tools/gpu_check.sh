@@ -35,7 +35,7 @@ done
 
 if [ -x bin/train_rxrx ]; then
   programs=bin tests=bin benchmark=bin/bench_kernels emulated=emulated/train_rxrx logs=gpu_check
-  export MONO_TEST_DATA_DIR=$PWD/tests/data MONO_PROGRAM=$PWD/bin/train_rxrx
+  export MONO_TEST_DATA_DIR=$PWD/tests/data MONO_PROGRAM=$PWD/bin/train_rxrx MONO_FAKE_NCCL=$PWD/lib/libfake_nccl.so
 else
   preset=cuda
   [ $device = emulated ] && preset=cpu
@@ -123,7 +123,7 @@ PYTHON
   done
 }
 # shellcheck disable=SC2317  # called through part
-nccl() {  # the sums of one rank through NCCL: the same losses as without, and what it costs
+nccl() {  # NCCL is opened and joined by one rank, which has nothing to add: what streams and waits around it cost
   local options="--model densenet161 --image-size 224 --batch 64 --precision bf16 --device $device --steps 20 --json"
   # shellcheck disable=SC2086  # options are words
   "$tests/runtime_tests" --gtest_filter='Nccl*' && "$program" bench $options >"$logs/alone.json" &&
@@ -183,13 +183,15 @@ if [ -z "$first" ]; then
   if [ $device = cuda ]; then
     part bench-kernels 420 "$benchmark" --device cuda --seconds 0.05 --json "$logs/kernels.json"
     if [ -n "$have_python" ]; then part nccl 180 bash -c nccl; else left_out nccl "no Python"; fi
-    gpus=$(nvidia-smi -L 2>/dev/null | wc -l)
+    gpus=$(nvidia-smi -L 2>/dev/null | grep -c '^GPU') || gpus=0
+    if [ -n "${CUDA_VISIBLE_DEVICES:-}" ]; then gpus=$(tr ',' '\n' <<<"$CUDA_VISIBLE_DEVICES" | wc -l); fi
+    for n in 8 4 2; do if [ "$gpus" -ge $n ]; then break; fi; done  # ranks divide eight groups equally
     if [ "$gpus" -lt 2 ]; then
       left_out ranks "one GPU"
     elif ! command -v mpirun >/dev/null || [ -x bin/train_rxrx ]; then
       left_out ranks "needs mpirun and a build (preset cuda) instead of a bundle"
     else
-      part ranks 900 bash -c "ranks $gpus"
+      part ranks 900 bash -c "ranks $n"
     fi
     part step-f32 120 "$program" bench --model densenet161 --image-size 512 --batch 32 --precision f32 --device cuda
     if [ -n "$have_torch" ]; then

@@ -4,7 +4,7 @@
 // stays the same, so the losses that it prints must fall. --graph records the step once and replays
 // it. --step cdcl: a whole step of CDCL on a DeiT, `batch` pairs of eight views. --link-gbytes: as
 // if the gradient went over a network of that rate; backward hides what it can. --nccl: through
-// NCCL, as the only rank: what its kernels and waits cost.
+// NCCL, as the only rank, for which it starts no kernel: what streams and waits around it cost.
 
 #include <fmt/format.h>
 #include <sys/resource.h>

@@ -268,6 +268,7 @@ void bind_reproduce(CLI::App& command, ReproduceOptions& options) {
   bind_cache(command, options.cache);
   command.add_option("--cpg0004", options.cpg0004,
                      "the screen of the experiments on CPG0004 (cdcl/table2a)");
+  command.add_option("--cpg0004-cache", options.cpg0004_cache, "its cache file");
   command.add_option("--out", options.out,
                      "receives the runs, the tables and results.json; not for --dry-run");
   bind_compute(command, options.compute);

@@ -96,6 +96,7 @@ struct ReproduceOptions {
   std::filesystem::path data;     // empty in a rehearsal: screens are made in OUT
   std::filesystem::path cache;    // of data
   std::filesystem::path cpg0004;  // the other screen, of experiments on CPG0004
+  std::filesystem::path cpg0004_cache;
   std::filesystem::path out;
   ComputeOptions compute;
 };

@@ -72,15 +72,13 @@ std::optional<StepFigures> GroupsStep::run(int64_t step, const std::function<boo
   upload(reversal_.stream(), reversal_.raw(), &factor, sizeof factor);
   head.factor = reversal_;
   figures_.clear();
-  for (int g = 0; g < share_.count; ++g) {
-    if (ranks_.size() == 1 && abandon && abandon()) {
-      reducer_.clear();
-      return std::nullopt;
-    }
-    ranks_.moving("reading images");
-    const RawBatch raw = loader_->next();
-    ranks_.moving("computing");
-    run_group(g, make_batch(setup_, raw, setup_.recipe.augment.label_smoothing), head);
+  const bool whole =
+      run_groups(ranks_, share_, abandon, *loader_, [&](int group, const RawBatch& raw) {
+        run_group(group, make_batch(setup_, raw, setup_.recipe.augment.label_smoothing), head);
+      });
+  if (!whole) {
+    reducer_.clear();
+    return std::nullopt;
   }
   const Tensor gradient = reducer_.sum();
   loader_->prefetch();
@@ -124,17 +122,9 @@ StepFigures GroupsStep::read_figures(int64_t step, const Tensor& gradient) {
   figures_.sum_of_squares(kMeanSquares, group_statistics_.mean());
   figures_.sum_of_squares(kVarianceSquares, group_statistics_.variance());
   const std::vector<double> own = figures_.read();
-  const std::span<const double> own_groups = std::span(own).first(own.size() - kFigures);
   const std::span<const double> of_step = std::span(own).last(kFigures);
-  const std::vector<double> of_groups = ranks_.gather_values(own_groups);
-  double sums[kFigures] = {};
-  int not_finite = -1;  // the first group with such a figure
-  for (int g = 0; g < share_.groups; ++g)
-    for (int i = 0; i < kFigures; ++i) {
-      const double value = of_groups[static_cast<size_t>(g * kFigures + i)];
-      sums[i] += value;
-      if (!std::isfinite(value) && not_finite < 0) not_finite = g;
-    }
+  const auto [sums, not_finite] =
+      add_groups(ranks_, share_, std::span(own).first(own.size() - kFigures));
   const double groups = share_.groups;
   const double images = static_cast<double>(setup_.recipe.batch.images());
   StepFigures figures;
@@ -171,9 +161,7 @@ void GroupsStep::fail_diverged(int64_t step, const StepFigures& figures, int gro
     const Parameter* parameter = first_not_finite(model_.arena(), gradient);
     where = parameter ? fmt::format("the gradient of {}", parameter->name) : "the loss";
   }
-  if (group >= 0 && share_.groups > 1) where += fmt::format(", group {}", group);
-  if (group >= 0 && ranks_.size() > 1) where += fmt::format(" (rank {})", group / share_.count);
-  where += ranks_with_bad_weights(ranks_, model_.arena());
+  where += where_it_diverged(ranks_, share_, group, model_.arena());
   fail(
       ErrorKind::diverged,
       "training diverged at step {}: loss {}, gradient norm {}; the first value that is not finite "

@@ -255,6 +255,20 @@ JsonView parse_json(std::string_view text, const std::string& file) {
   return {std::move(document), root, file, ""};
 }
 
+void read_json_lines(std::string_view text, const std::string& file,
+                     const std::function<bool(const JsonView& row, size_t end)>& take,
+                     int first_line) {
+  size_t begin = 0;
+  for (int line = first_line;; ++line) {
+    const size_t end = text.find('\n', begin);
+    if (end == text.npos) return;
+    const JsonView row =
+        parse_json(text.substr(begin, end - begin), fmt::format("{}:{}", file, line));
+    begin = end + 1;
+    if (!take(row, begin)) return;
+  }
+}
+
 JsonView read_json_file(const std::string& path) {
   constexpr size_t kLimit = 256 << 20;
   return parse_json(read_file(path, kLimit), path);

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -93,7 +94,14 @@ class JsonView {
 // Strict: RFC 8259, no key twice in an object, at most 64 levels. `file` stands in messages.
 JsonView parse_json(std::string_view text, const std::string& file);
 
-// The same of a file of at most 256 MB.
+// A document in each line, as logs have them: calls take(row, end) for each, where `end` is the
+// offset behind its newline, until that returns false. What follows the last newline, a row that is
+// being written or was torn, is left. Messages name "file:line", counted from `first_line`.
+void read_json_lines(std::string_view text, const std::string& file,
+                     const std::function<bool(const JsonView& row, size_t end)>& take,
+                     int first_line = 1);
+
+// One document, of a file of at most 256 MB.
 JsonView read_json_file(const std::string& path);
 
 }  // namespace mono

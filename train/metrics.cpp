@@ -14,21 +14,18 @@ namespace {
 
 // The length of the leading rows whose step is at most last_step.
 size_t kept_length(const std::string& path, const std::string& text, int64_t last_step) {
-  size_t begin = 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const size_t end = text.find('\n', begin);
-    if (end == text.npos) return begin;  // torn
-    const std::string_view row(text.data() + begin, end - begin);
-    try {
-      const JsonView json = parse_json(row, fmt::format("{}:{}", path, line));
-      if (json["step"].integer() > last_step) return begin;
-    } catch (const Error& error) {
-      if (end + 1 == text.size()) return begin;  // the last row, torn by a power cut
-      fail(ErrorKind::data, "{}. Remove that line to go on", error.what());
-    }
-    begin = end + 1;
+  size_t kept = 0;
+  try {
+    read_json_lines(text, path, [&](const JsonView& row, size_t end) {
+      if (row["step"].integer() > last_step) return false;
+      kept = end;
+      return true;
+    });
+  } catch (const Error& error) {
+    const bool last = text.find('\n', kept) + 1 == text.size();  // torn by a power cut
+    if (!last) fail(ErrorKind::data, "{}. Remove that line to go on", error.what());
   }
-  return begin;
+  return kept;
 }
 
 }  // namespace

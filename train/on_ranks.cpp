@@ -41,14 +41,22 @@ int on_ranks(const std::function<int(Communicator&)>& command) {
     if (!ranks->is_root() && !std::freopen("/dev/null", "w", stdout))
       fail(ErrorKind::internal, "/dev/null cannot be opened");
     return command(*ranks);
+  } catch (...) {
+    end_ranks_with_this_error(*ranks);
+  }
+}
+
+void end_ranks_with_this_error(Communicator& ranks) {
+  try {
+    throw;
   } catch (const Error& error) {
-    ranks->end_all(error.exit_code(), error.what());
+    ranks.end_all(error.exit_code(), error.what());
   } catch (const std::bad_alloc&) {
-    ranks->end_all(static_cast<int>(ErrorKind::internal),
-                   "out of memory; try a smaller batch or image, or fewer ranks on a machine");
+    ranks.end_all(static_cast<int>(ErrorKind::internal),
+                  "out of memory; try a smaller batch or image, or fewer ranks on a machine");
   } catch (const std::exception& error) {
-    ranks->end_all(static_cast<int>(ErrorKind::internal),
-                   fmt::format("{} (a fault of this program)", error.what()));
+    ranks.end_all(static_cast<int>(ErrorKind::internal),
+                  fmt::format("{} (a fault of this program)", error.what()));
   }
 }
 

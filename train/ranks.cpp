@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <map>
 
 #include "nn/optim/flat_norm.h"
@@ -66,14 +67,31 @@ void check_same(Communicator& ranks, const std::string& what, const std::string&
        name_of(odd), odd.size() == 1 ? "has" : "have", what, value);
 }
 
-std::string ranks_with_bad_weights(Communicator& ranks, const ParameterArena& arena) {
-  if (ranks.size() == 1) return "";
+GroupSums add_groups(Communicator& ranks, const GroupShare& share, std::span<const double> own) {
+  const std::vector<double> all = ranks.gather_values(own);
+  const size_t figures = own.size() / static_cast<size_t>(share.count);
+  GroupSums of_groups{std::vector<double>(figures), -1};
+  for (size_t i = 0; i < all.size(); ++i) {
+    of_groups.sums[i % figures] += all[i];
+    if (!std::isfinite(all[i]) && of_groups.not_finite < 0)
+      of_groups.not_finite = static_cast<int>(i / figures);
+  }
+  return of_groups;
+}
+
+std::string where_it_diverged(Communicator& ranks, const GroupShare& share, int group,
+                              const ParameterArena& arena) {
+  std::string where;
+  if (group >= 0 && share.groups > 1) where += fmt::format(", group {}", group);
+  if (ranks.size() == 1) return where;
+  if (group >= 0) where += fmt::format(" (rank {})", group / share.count);
   const uint8_t own = first_not_finite(arena, arena.weights()) != nullptr;
   const std::vector<uint8_t> all = ranks.gather_values(std::span<const uint8_t>(&own, 1));
   std::vector<int> bad;
   for (int r = 0; r < ranks.size(); ++r)
     if (all[static_cast<size_t>(r)]) bad.push_back(r);
-  return bad.empty() ? "" : fmt::format(" (the weights of {} are not finite)", name_of(bad));
+  if (!bad.empty()) where += fmt::format(" (the weights of {} are not finite)", name_of(bad));
+  return where;
 }
 
 std::string pixels_hash(const RunSetup& setup) {

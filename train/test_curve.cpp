@@ -88,14 +88,10 @@ std::vector<TestCurvePoint> read_test_curve(const std::filesystem::path& run) {
   if (!std::filesystem::exists(file)) return points;
   constexpr size_t kLimit = size_t{64} << 20;
   const std::string text = read_file(file.string(), kLimit);
-  int line = 0;
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = std::min(text.find('\n', begin), text.size());
-    const JsonView row =
-        parse_json(text.substr(begin, end - begin), fmt::format("{}:{}", file.string(), ++line));
+  read_json_lines(text, file.string(), [&](const JsonView& row, size_t) {
     points.push_back({row["step"].integer(), row["epoch"].integer(), row["accuracy"].number()});
-    begin = end + 1;
-  }
+    return true;
+  });
   return points;
 }
 

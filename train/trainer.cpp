@@ -435,22 +435,28 @@ int train(const TrainOptions& options, Communicator& ranks) {
   }
   check_same(ranks, "training images", training_sites_hash(*setup));
   if (ranks.size() > 1) check_same(ranks, "pixels", pixels_hash(*setup));
+  // On several ranks an error is told before these are taken down: GPUs may be waiting for peers.
   std::unique_ptr<Communicator> nccl;
-  if (device == Device::cuda && ranks.size() > 1 && recipe.ranks.gpu_sums == GpuSums::nccl) {
-    nccl = nccl_over(ranks);
-    nccl->set_timeout(recipe.ranks.timeout_s);
-  }
-  Trainer trainer(*setup, run, nccl ? *nccl : ranks, signals, options);
-  if (run.writes()) {
-    if (!run.has_run()) {
-      RunInfo info;
-      info.data = std::filesystem::absolute(options.data).string();
-      if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
-      run.start(recipe, info);
+  std::optional<Trainer> trainer;
+  try {
+    if (device == Device::cuda && ranks.size() > 1 && recipe.ranks.gpu_sums == GpuSums::nccl)
+      nccl = nccl_over(ranks, recipe.ranks.timeout_s);
+    trainer.emplace(*setup, run, nccl ? *nccl : ranks, signals, options);
+    if (run.writes()) {
+      if (!run.has_run()) {
+        RunInfo info;
+        info.data = std::filesystem::absolute(options.data).string();
+        if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
+        run.start(recipe, info);
+      }
+      list_left_out(*setup, run);
     }
-    list_left_out(*setup, run);
+    return trainer->train();
+  } catch (...) {
+    if (ranks.size() == 1) throw;
+    folder.reset();
+    end_ranks_with_this_error(ranks);
   }
-  return trainer.train();
 }
 
 }  // namespace

@@ -135,16 +135,13 @@ ForwardContext ViewsStep::with_drop_path(const ForwardContext& context, int64_t 
 std::optional<StepFigures> ViewsStep::run(int64_t step, const std::function<bool()>& abandon) {
   MONO_CHECK(loader_, "step {} before start()", step);
   figures_.clear();
-  for (int g = 0; g < share_.count; ++g) {
-    if (ranks_.size() == 1 && abandon && abandon()) {
-      held_.clear();
-      reducer_.clear();
-      return std::nullopt;
-    }
-    ranks_.moving("reading images");
-    const ViewBatch batch = loader_->next();
-    ranks_.moving("computing");
-    run_group(step, g, batch);
+  const bool whole =
+      run_groups(ranks_, share_, abandon, *loader_,
+                 [&](int group, const ViewBatch& batch) { run_group(step, group, batch); });
+  if (!whole) {
+    held_.clear();
+    reducer_.clear();
+    return std::nullopt;
   }
   loader_->prefetch();
   return finish(step);
@@ -182,18 +179,9 @@ StepFigures ViewsStep::finish(int64_t step) {
   const std::vector<double> own = figures_.read();
   const size_t count = own.size() / static_cast<size_t>(share_.count + 1);
   std::vector<double> values(own.end() - static_cast<ptrdiff_t>(count), own.end());
-  const std::vector<double> of_groups =
-      ranks_.gather_values(std::span(own).first(own.size() - count));
-  int not_finite = -1;  // the first group with such a figure
-  for (size_t i = 0; i < count; ++i) {
-    double sum = 0;
-    for (size_t g = 0; g < static_cast<size_t>(share_.groups); ++g) {
-      sum += of_groups[g * count + i];
-      if (!std::isfinite(of_groups[g * count + i]) && not_finite < 0)
-        not_finite = static_cast<int>(g);
-    }
-    values[i] += sum / share_.groups;
-  }
+  const auto [sums, not_finite] =
+      add_groups(ranks_, share_, std::span(own).first(own.size() - count));
+  for (size_t i = 0; i < count; ++i) values[i] += sums[i] / share_.groups;
   StepFigures figures;
   figures.loss = values[kLoss];
   figures.gradient_norm = std::sqrt(values[kGradientSquares]) / share_.groups;
@@ -202,10 +190,7 @@ StepFigures ViewsStep::finish(int64_t step) {
   if (!figures.finite) {
     const Parameter* parameter = first_not_finite(model_.arena(), gradient_);
     std::string where = parameter ? "the gradient of " + parameter->name : "the loss";
-    if (not_finite >= 0 && share_.groups > 1) where += fmt::format(", group {}", not_finite);
-    if (not_finite >= 0 && ranks_.size() > 1)
-      where += fmt::format(" (rank {})", not_finite / share_.count);
-    where += ranks_with_bad_weights(ranks_, model_.arena());
+    where += where_it_diverged(ranks_, share_, not_finite, model_.arena());
     fail(ErrorKind::diverged,
          "training diverged at step {}: loss {}, gradient norm {}; the first value that is not "
          "finite is in {}. Nothing of this step was saved; lower optim.lr or lengthen the warm-up",

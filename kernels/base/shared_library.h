@@ -29,4 +29,9 @@ class SharedLibrary {
   void* handle_;
 };
 
+// A member of a struct of functions that has a SharedLibrary `library` before it; its name and type
+// are those of the library's own header.
+#define MONO_LIBRARY_FUNCTION(name) \
+  decltype(::name)* const name = library.function<decltype(::name)>(#name)
+
 }  // namespace mono

@@ -23,18 +23,16 @@ namespace {
 // The functions in use, from the library that is opened with the first convolution.
 struct Cudnn {
   const SharedLibrary library{"libcudnn.so.9"};
-#define MONO_FUNCTION(name) decltype(::name)* const name = library.function<decltype(::name)>(#name)
-  MONO_FUNCTION(cudnnCreate);
-  MONO_FUNCTION(cudnnSetStream);
-  MONO_FUNCTION(cudnnGetErrorString);
-  MONO_FUNCTION(cudnnGetLastErrorString);
-  MONO_FUNCTION(cudnnBackendCreateDescriptor);
-  MONO_FUNCTION(cudnnBackendDestroyDescriptor);
-  MONO_FUNCTION(cudnnBackendSetAttribute);
-  MONO_FUNCTION(cudnnBackendGetAttribute);
-  MONO_FUNCTION(cudnnBackendFinalize);
-  MONO_FUNCTION(cudnnBackendExecute);
-#undef MONO_FUNCTION
+  MONO_LIBRARY_FUNCTION(cudnnCreate);
+  MONO_LIBRARY_FUNCTION(cudnnSetStream);
+  MONO_LIBRARY_FUNCTION(cudnnGetErrorString);
+  MONO_LIBRARY_FUNCTION(cudnnGetLastErrorString);
+  MONO_LIBRARY_FUNCTION(cudnnBackendCreateDescriptor);
+  MONO_LIBRARY_FUNCTION(cudnnBackendDestroyDescriptor);
+  MONO_LIBRARY_FUNCTION(cudnnBackendSetAttribute);
+  MONO_LIBRARY_FUNCTION(cudnnBackendGetAttribute);
+  MONO_LIBRARY_FUNCTION(cudnnBackendFinalize);
+  MONO_LIBRARY_FUNCTION(cudnnBackendExecute);
 };
 const Cudnn& dnn() {
   static const Cudnn functions;

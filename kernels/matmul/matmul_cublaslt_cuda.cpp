@@ -19,20 +19,18 @@ namespace {
 // The functions in use, from the library that is opened with the first product.
 struct CublasLt {
   const SharedLibrary library{"libcublasLt.so.13"};
-#define MONO_FUNCTION(name) decltype(::name)* const name = library.function<decltype(::name)>(#name)
-  MONO_FUNCTION(cublasLtCreate);
-  MONO_FUNCTION(cublasLtGetStatusString);
-  MONO_FUNCTION(cublasLtMatmul);
-  MONO_FUNCTION(cublasLtMatmulAlgoGetHeuristic);
-  MONO_FUNCTION(cublasLtMatmulDescCreate);
-  MONO_FUNCTION(cublasLtMatmulDescDestroy);
-  MONO_FUNCTION(cublasLtMatmulDescSetAttribute);
-  MONO_FUNCTION(cublasLtMatmulPreferenceCreate);
-  MONO_FUNCTION(cublasLtMatmulPreferenceDestroy);
-  MONO_FUNCTION(cublasLtMatmulPreferenceSetAttribute);
-  MONO_FUNCTION(cublasLtMatrixLayoutCreate);
-  MONO_FUNCTION(cublasLtMatrixLayoutDestroy);
-#undef MONO_FUNCTION
+  MONO_LIBRARY_FUNCTION(cublasLtCreate);
+  MONO_LIBRARY_FUNCTION(cublasLtGetStatusString);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmul);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulAlgoGetHeuristic);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulDescCreate);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulDescDestroy);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulDescSetAttribute);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulPreferenceCreate);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulPreferenceDestroy);
+  MONO_LIBRARY_FUNCTION(cublasLtMatmulPreferenceSetAttribute);
+  MONO_LIBRARY_FUNCTION(cublasLtMatrixLayoutCreate);
+  MONO_LIBRARY_FUNCTION(cublasLtMatrixLayoutDestroy);
 };
 const CublasLt& lt() {
   static const CublasLt functions;

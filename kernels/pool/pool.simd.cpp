@@ -1,5 +1,7 @@
-// Inner loops run over channels. Backward gathers: each input pixel adds the windows that hold it,
-// in row-major order, so that no two units write one element.
+// Inner loops run over channels, in blocks. Winners are widened to 32 bits for them: a loop over
+// floats and bytes is vectorised for as many channels as a vector has bytes, and a narrow layer
+// falls into its scalar remainder. Backward gathers: each input pixel adds the windows that hold
+// it, in row-major order, so that no two units write one element.
 #include <cstddef>
 
 #include "kernels/base/simd.h"
@@ -26,30 +28,33 @@ MONO_INLINE Range windows_over(int i, const PoolProblem& p, int outputs) {
 
 template <class T>
 void max_pool_forward_row(const PoolProblem& problem, int p, const T* x, T* y, uint8_t* argmax) {
+  using M = Master<T>;
   const int C = problem.C;
   const int64_t ldx = problem.ldx ? problem.ldx : C, ldy = problem.ldy ? problem.ldy : C;
-  for (int q = 0; q < problem.Q(); ++q, y += ldy, argmax += C) {
-    bool first = true;
-    for (int tap = 0; tap < problem.window * problem.window; ++tap) {
-      const int h = p * problem.stride - problem.pad + tap / problem.window;
-      const int w = q * problem.stride - problem.pad + tap % problem.window;
-      if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) continue;
-      const T* source = x + (int64_t{h} * problem.W + w) * ldx;
-      if (first) {
-        __builtin_memcpy(y, source, static_cast<size_t>(C) * sizeof(T));
-        __builtin_memset(argmax, tap, static_cast<size_t>(C));
+  M best[kPoolChannelBlock];
+  int winner[kPoolChannelBlock];
+  for (int q = 0; q < problem.Q(); ++q, y += ldy, argmax += C)
+    for (int c0 = 0; c0 < C; c0 += kPoolChannelBlock) {
+      const int channels = least(kPoolChannelBlock, C - c0);
+      bool first = true;
+      for (int tap = 0; tap < problem.window * problem.window; ++tap) {
+        const int h = p * problem.stride - problem.pad + tap / problem.window;
+        const int w = q * problem.stride - problem.pad + tap % problem.window;
+        if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) continue;
+        const T* source = x + (int64_t{h} * problem.W + w) * ldx + c0;
+        MONO_VECTORISE
+        for (int c = 0; c < channels; ++c) {
+          const M v = load(source + c);
+          const bool wins = first | (v > best[c]) | (v != v);  // NaN wins and stays, as in PyTorch
+          best[c] = wins ? v : best[c];
+          winner[c] = wins ? tap : winner[c];
+        }
         first = false;
-        continue;
       }
       MONO_VECTORISE
-      for (int c = 0; c < C; ++c) {
-        const Master<T> v = load(source + c), best = load(y + c);
-        const bool wins = (v > best) | (v != v);  // NaN wins and stays, as in PyTorch
-        store_if(wins, y + c, source + c);
-        argmax[c] = wins ? static_cast<uint8_t>(tap) : argmax[c];
-      }
+      for (int c = 0; c < channels; ++c) store(y + c0 + c, best[c]);
+      for (int c = 0; c < channels; ++c) argmax[c0 + c] = static_cast<uint8_t>(winner[c]);
     }
-  }
 }
 
 template <class T>
@@ -85,6 +90,7 @@ void pool_backward_row(const PoolProblem& problem, int h, const T* dy, const uin
   const M weight = argmax ? M(1) : M(1) / static_cast<M>(problem.window * problem.window);
   const Range rows = windows_over(h, problem, problem.P());
   M sum[kPoolChannelBlock];
+  int winner[kPoolChannelBlock];
   for (int w = 0; w < problem.W; ++w, dx += ldx) {
     const Range columns = windows_over(w, problem, Q);
     for (int c0 = 0; c0 < C; c0 += kPoolChannelBlock) {
@@ -95,10 +101,9 @@ void pool_backward_row(const PoolProblem& problem, int h, const T* dy, const uin
           const int64_t pixel = int64_t{p} * Q + q;
           const T* g = dy + pixel * ldy + c0;
           if (argmax) {
-            const uint8_t tap =
-                static_cast<uint8_t>((h + problem.pad - p * problem.stride) * problem.window +
-                                     (w + problem.pad - q * problem.stride));
-            const uint8_t* winner = argmax + pixel * C + c0;
+            const int tap = (h + problem.pad - p * problem.stride) * problem.window +
+                            (w + problem.pad - q * problem.stride);
+            for (int c = 0; c < channels; ++c) winner[c] = argmax[pixel * C + c0 + c];
             MONO_VECTORISE
             for (int c = 0; c < channels; ++c) sum[c] += winner[c] == tap ? load(g + c) : M(0);
           } else {

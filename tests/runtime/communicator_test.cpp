@@ -209,27 +209,46 @@ TEST_F(ManyRanks, TensorsOfTheEmulatorAreSummedInPlace) {
 }
 
 // On a machine with as many GPUs as ranks: mpirun -np N runtime_tests --gtest_filter=ManyRanks.*
+// Several pieces of each type under way at once; what is added is what was computed before, and
+// what is computed then is made of sums.
 TEST_F(ManyRanks, NcclAddsUpOnTheGpus) {
   if (kGpu != Device::cuda) GTEST_SKIP() << "this build has no CUDA";
   if (gpu::devices() < ranks_->size())
     GTEST_SKIP() << gpu::devices() << " GPUs for " << ranks_->size() << " ranks";
   gpu::use_device(find_launch().local_rank);
   const std::unique_ptr<Communicator> nccl = nccl_over(*ranks_);
-  const Tensor host = Tensor::empty({100'003}, DType::f32);
-  for (int64_t i = 0; i < host.elements(); ++i)
-    host.data<float>()[i] = value<float>(nccl->rank(), i);
-  const Tensor piece = host.to(kGpu);
-  nccl->start_sum(piece);
-  nccl->finish_sums();
-  const Tensor sum = piece.to(Device::cpu);
-  for (int64_t i = 0; i < sum.elements(); ++i) {
-    double expected = 0, magnitude = 0;
-    for (int r = 0; r < nccl->size(); ++r) {
-      expected += static_cast<double>(value<float>(r, i));
-      magnitude += std::abs(static_cast<double>(value<float>(r, i)));
-    }
-    ASSERT_NEAR(static_cast<double>(sum.data<float>()[i]), expected, 1e-6 * magnitude) << i;
-  }
+  for (const auto& [dtype, rounding] :
+       {std::pair{DType::f32, 1e-7}, {DType::f64, 1e-15}, {DType::bf16, 4e-3}})
+    dispatch_activation(dtype, [&]<class T>() {
+      const auto exact = [](T v) { return static_cast<double>(static_cast<Master<T>>(v)); };
+      std::vector<Tensor> pieces, sums;
+      for (const int n : {1 << 22, 7, 100'003}) {
+        const Tensor host = Tensor::empty({n}, dtype);
+        for (int64_t i = 0; i < n; ++i)
+          host.data<T>()[i] = static_cast<T>(value<float>(nccl->rank(), i));
+        pieces.push_back(Tensor::zeros({n}, dtype, kGpu));
+        pieces.back().copy_from(host);
+        nccl->start_sum(pieces.back());
+      }
+      nccl->finish_sums();
+      for (const Tensor& piece : pieces) {
+        sums.push_back(Tensor::zeros(piece.shape(), dtype, kGpu));
+        sums.back().copy_from(piece);
+      }
+      for (const Tensor& on_gpu : sums) {
+        const Tensor sum = on_gpu.to(Device::cpu);
+        for (int64_t i = 0; i < sum.elements(); ++i) {
+          double expected = 0, magnitude = 0;
+          for (int r = 0; r < nccl->size(); ++r) {
+            const double v = exact(static_cast<T>(value<float>(r, i)));
+            expected += v;
+            magnitude += std::abs(v);
+          }
+          ASSERT_NEAR(exact(sum.data<T>()[i]), expected, nccl->size() * rounding * magnitude)
+              << name_of(dtype) << ' ' << i;
+        }
+      }
+    });
 }
 
 TEST_F(ManyRanks, OneYesIsHeardByAll) {

@@ -12,7 +12,7 @@
 namespace mono::test {
 
 // Ranks that all say what this one says, but for what `other` changes.
-class FakeRanks final : public Communicator {
+class FakeRanks : public Communicator {
  public:
   explicit FakeRanks(int size, int rank = 0) : Communicator(rank, size) {}
   void start_sum(const Tensor&) override {}

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/runtime/fake_ranks.h"
+
 namespace mono {
 namespace {
 
@@ -16,9 +18,9 @@ using testing::Pair;
 std::vector<std::string> events;
 
 // Notes what is sent and, as if a second rank had the same gradient, doubles it.
-class Recorder final : public Communicator {
+class Recorder final : public test::FakeRanks {
  public:
-  Recorder() : Communicator(0, 2) {}
+  Recorder() : FakeRanks(2) {}
   void start_sum(const Tensor& piece) override {
     events.push_back("send");
     if (piece.dtype() == DType::f32) sent.emplace_back(piece.data<float>(), piece.elements());
@@ -30,12 +32,6 @@ class Recorder final : public Communicator {
         for (float& v : piece.span<float>()) v *= 2;
       else
         for (bf16& v : piece.span<bf16>()) v = bf16(2 * static_cast<float>(v));
-  }
-  void gather(std::span<const std::byte>, std::span<std::byte>) override {}
-  void moving(const char*) override {}
-  void set_timeout(double) override {}
-  void end_ranks(int, const std::string& message) override {
-    fail(ErrorKind::internal, "{}", message);
   }
 
   // (offset in the array, elements) of everything sent so far.

@@ -1,6 +1,7 @@
-// NCCL as one rank on one GPU; on several GPUs: ManyRanks.NcclAddsUpOnTheGpus
-// (communicator_test.cpp) under mpirun. What buckets and hooks do with a communicator:
-// gradient_reducer_test.cpp.
+// NCCL as one rank on one GPU, for which it starts no kernel. What it may do to a rank:
+// non_blocking_nccl_test.cpp; on several GPUs:
+// ManyRanks.NcclAddsUpOnTheGpus (communicator_test.cpp) under mpirun. What buckets and hooks do
+// with a communicator: gradient_reducer_test.cpp.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -9,6 +10,7 @@
 
 #include "kernels/base/gpu.h"
 #include "kernels/base/philox.h"
+#include "kernels/base/shared_library.h"
 #include "runtime/communicator.h"
 #include "tests/runtime/fake_ranks.h"
 
@@ -37,7 +39,7 @@ std::string why_no_nccl() {
   std::string why;
   if (!gpu::properties(&why)) return "no GPU: " + why;
   try {
-    nccl_over(single_process());
+    SharedLibrary("libnccl.so.2");
   } catch (const Error& error) {
     return error.what();
   }
@@ -66,25 +68,6 @@ TEST_F(NcclDevice, OneRankKeepsWhatItHas) {
     const Tensor sum = piece.to(Device::cpu);
     EXPECT_EQ(std::memcmp(sum.raw(), host.raw(), static_cast<size_t>(host.bytes())), 0)
         << name_of(dtype);
-  }
-}
-
-// The compute stream waits for sums, and sums for the compute stream: what is added is what was
-// computed before, and what is computed then is made of sums.
-TEST_F(NcclDevice, SumsAndComputationsComeInOrder) {
-  const std::unique_ptr<Communicator> nccl = nccl_over(single_process());
-  const int n = 1 << 22;
-  const Tensor ones = Tensor::empty({n}, DType::f32);
-  std::ranges::fill(ones.span<float>(), 1.0f);
-  for (int round = 0; round < 20; ++round) {
-    const Tensor x = Tensor::zeros({n}, DType::f32, kGpu);
-    x.copy_from(ones);
-    nccl->start_sum(x);
-    nccl->finish_sums();
-    const Tensor y = Tensor::zeros({n}, DType::f32, kGpu);
-    y.copy_from(x);
-    const Tensor back = y.to(Device::cpu);
-    ASSERT_EQ(std::ranges::count(back.span<float>(), 1.0f), n) << "round " << round;
   }
 }
 

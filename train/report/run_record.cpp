@@ -72,14 +72,10 @@ void read_log(RunRecord& run, const char* name, RunLog& log) {
   if (!is_there(path)) return;
   attempt(run, [&] {
     const std::string text = read_file(path.string(), kMostBytes);
-    size_t begin = 0;
-    for (int line = 1; begin < text.size(); ++line) {
-      const size_t end = text.find('\n', begin);
-      if (end == text.npos) break;  // still being written
-      add_row(log, parse_json(std::string_view(text).substr(begin, end - begin),
-                              fmt::format("{}:{}", path.string(), line)));
-      begin = end + 1;
-    }
+    read_json_lines(text, path.string(), [&](const JsonView& row, size_t) {
+      add_row(log, row);
+      return true;
+    });
   });
   // Where a row was refused half-way, what it had begun is taken back.
   const size_t rows = std::min(log.step.size(), log.epoch.size());

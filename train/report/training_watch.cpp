@@ -101,15 +101,16 @@ void TrainingWatch::follow(Tail& log, const char* group) {
   if (size <= log.read) return;
   std::string text(size - log.read, '\0');
   read_exactly(file.get(), log.path.string(), text.data(), text.size(), log.read);
-  for (size_t begin = 0; begin < text.size();) {
-    const size_t end = text.find('\n', begin);
-    if (end == text.npos) break;  // half a row
-    const JsonView row =
-        parse_json(std::string_view(text).substr(begin, end - begin), log.path.string());
-    events_->append(now(), row["step"].integer(), scalars_of(row, group));
-    log.read += end + 1 - begin;
-    begin = end + 1;
-  }
+  const size_t before = log.read;
+  read_json_lines(
+      text, log.path.string(),
+      [&](const JsonView& row, size_t end) {
+        events_->append(now(), row["step"].integer(), scalars_of(row, group));
+        log.read = before + end;
+        ++log.rows;
+        return true;
+      },
+      log.rows + 1);
 }
 
 void TrainingWatch::step() {

@@ -31,6 +31,7 @@ class TrainingWatch {
   struct Tail {
     std::filesystem::path path;
     size_t read = 0;  // bytes
+    int rows = 0;     // in them
   };
   void follow(Tail& log, const char* group);
   void attempt(const std::function<void()>& write);

@@ -19,6 +19,7 @@ std::string command_text(const ReproduceOptions& options) {
   add("--data", options.data.string());
   add("--cache", options.cache.string());
   add("--cpg0004", options.cpg0004.string());
+  add("--cpg0004-cache", options.cpg0004_cache.string());
   add("--out", options.out.string());
   const ComputeOptions defaults;
   if (options.compute.device != defaults.device) add("--device", options.compute.device);

@@ -50,7 +50,7 @@ std::map<ScreenKind, Screen> open_screens(const ReproduceOptions& options) {
   };
   if (!options.data.empty()) add(options.data, options.cache);
   if (!options.cpg0004.empty()) {
-    add(options.cpg0004, {});
+    add(options.cpg0004, options.cpg0004_cache);
     if (!screens.contains(ScreenKind::cpg0004))
       fail(ErrorKind::data, "--cpg0004 {}: is not a screen of CPG0004", options.cpg0004.string());
   }

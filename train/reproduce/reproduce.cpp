@@ -6,8 +6,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "train/commands.h"
+#include "train/data/commands.h"
 #include "train/data/synth.h"
 #include "train/device.h"
 #include "train/reproduce/command_text.h"
@@ -29,13 +32,26 @@ constexpr int kAssertionFailed = 7;
 
 // ---- the screens of a rehearsal ---------------------------------------------------------------
 
-fs::path rehearsal_screen(const fs::path& out, const std::string& name, SynthOptions options) {
-  options.out = out / "screens" / name;
-  if (fs::exists(options.out / "metadata.csv")) return options.out;
-  fmt::print("a synthetic screen for the rehearsal: {}\n", options.out.string());
-  fs::remove_all(options.out);  // what was interrupted
-  run_data_synth(options);
-  return options.out;
+// Its folder and its cache, made unless they are there. Decoding such small PNG files at each read
+// would take a quarter of a training.
+std::pair<fs::path, fs::path> rehearsal_screen(const fs::path& out, const std::string& name,
+                                               SynthOptions options) {
+  const fs::path data = out / "screens" / name, cache = out / "screens" / (name + ".cache");
+  if (!fs::exists(data / "metadata.csv")) {
+    fmt::print("a synthetic screen for the rehearsal: {}\n", data.string());
+    fs::remove_all(data);  // what was interrupted
+    fs::remove(cache);     // of another screen
+    options.out = data;
+    run_data_synth(options);
+  }
+  if (!fs::exists(cache)) {
+    PackOptions pack;
+    pack.data = data;
+    pack.out = cache;
+    pack.compare = false;
+    run_data_pack(pack);
+  }
+  return {data, cache};
 }
 
 // Screens that were not given are made: with all four cell types for RxRx1's experiments, with many
@@ -51,7 +67,7 @@ ReproduceOptions with_screens(ReproduceOptions options) {
     SynthOptions screen;
     screen.experiments = 16;
     screen.cell_types = 4;
-    options.data = rehearsal_screen(options.out, "rxrx1", screen);
+    std::tie(options.data, options.cache) = rehearsal_screen(options.out, "rxrx1", screen);
   }
   if (options.data.empty() && cdcl) {
     SynthOptions screen;
@@ -59,12 +75,13 @@ ReproduceOptions with_screens(ReproduceOptions options) {
     screen.wells = 16;
     screen.cell_types = 1;
     screen.batch_effect = 1.5;
-    options.data = rehearsal_screen(options.out, "huvec", screen);
+    std::tie(options.data, options.cache) = rehearsal_screen(options.out, "huvec", screen);
   }
   if (options.cpg0004.empty() && cpg0004) {
     SynthOptions screen;
     screen.layout = "cpg0004";
-    options.cpg0004 = rehearsal_screen(options.out, "cpg0004", screen);
+    std::tie(options.cpg0004, options.cpg0004_cache) =
+        rehearsal_screen(options.out, "cpg0004", screen);
   }
   return options;
 }
@@ -73,6 +90,12 @@ void check_options(const ReproduceOptions& options) {
   if (options.data.empty() && options.cpg0004.empty() && (!options.smoke || options.dry_run))
     fail(ErrorKind::usage, "--data is required{}",
          options.smoke ? " for --dry-run" : " (a rehearsal, --smoke, makes its own screens)");
+  if (options.data.empty() && !options.cache.empty())
+    fail(ErrorKind::usage, "--cache {}: belongs to --data, which is not given",
+         options.cache.string());
+  if (options.cpg0004.empty() && !options.cpg0004_cache.empty())
+    fail(ErrorKind::usage, "--cpg0004-cache {}: belongs to --cpg0004, which is not given",
+         options.cpg0004_cache.string());
   if (!options.dry_run && options.out.empty())
     fail(ErrorKind::usage, "reproduce: --out is required, the folder for the runs and the tables");
 }

@@ -20,13 +20,14 @@ TEST(CommandText, HasEveryOptionAsAShellTakesIt) {
   options.data = "my screen";
   options.cache = "screen.cache";
   options.cpg0004 = "/lincs";
+  options.cpg0004_cache = "lincs.cache";
   options.compute = {.device = "cpu", .threads = 2, .deterministic = true, .kernels = "reference"};
   EXPECT_EQ(command_text(options),
             "train_rxrx reproduce cdcl --smoke --methods supervised,cdcl --seeds 1,2 --grid "
             "optim.lr=1e-4,3e-4 --set 'data.channels=[1, 2]' --set "
             "'model.weights=\"it'\\''s.safetensors\"' --data 'my screen' --cache screen.cache "
-            "--cpg0004 /lincs --out runs --device cpu --threads 2 --deterministic --kernels "
-            "reference");
+            "--cpg0004 /lincs --cpg0004-cache lincs.cache --out runs --device cpu --threads 2 "
+            "--deterministic --kernels reference");
 }
 
 TEST(ShellQuote, LeavesPlainWordsAsTheyAre) {
