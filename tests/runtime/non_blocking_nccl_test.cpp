@@ -8,6 +8,7 @@
 #include <memory>
 #include <thread>
 
+#include "kernels/base/gpu.h"
 #include "runtime/non_blocking_nccl.h"
 #include "tests/fake_nccl/fake_nccl.h"
 #include "tests/paths.h"
@@ -136,6 +137,28 @@ TEST_F(NonBlockingNcclTest, AnAbortThatHangsIsLeft) {
 TEST_F(NonBlockingNcclTest, ALibraryThatIsNotThereIsNamed) {
   EXPECT_THAT(device_error_of([] { Nccl{SharedLibrary("libnccl_of_nowhere.so")}; }),
               AllOf(HasSubstr("libnccl_of_nowhere.so"), HasSubstr("LD_LIBRARY_PATH")));
+}
+
+// NCCL itself, as far as a machine without a GPU goes: its functions are found and its errors come
+// through.
+TEST(Nccl, RefusesAMachineWithoutAGpu) {
+  std::string why;
+  if (gpu::properties(&why)) GTEST_SKIP() << "there is a GPU";
+  std::unique_ptr<Nccl> nccl;
+  try {
+    nccl.reset(new Nccl{SharedLibrary("libnccl.so.2")});
+  } catch (const Error& error) {
+    GTEST_SKIP() << error.what();
+  }
+  ncclUniqueId id{};
+  nccl->check(nccl->ncclGetUniqueId(&id), "ncclGetUniqueId", nullptr);
+  try {
+    NonBlockingNccl(*nccl, id, 0, 1, 30);
+    FAIL() << "joined without a GPU";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.kind(), ErrorKind::device);
+    EXPECT_THAT(error.what(), HasSubstr("ncclCommInitRankConfig: unhandled cuda error"));
+  }
 }
 
 }  // namespace
