@@ -103,8 +103,8 @@ Launch find_launch();
 
 std::string machine_name();
 
-// Joins the ranks that find_launch() sees; null for one process. Errors: a build without MPI, a
-// launcher that MPI knows nothing of (device), with the command that works.
+// Joins the ranks that find_launch() sees; null for one process. Exits with 6 if one is not there
+// in MONO_START_TIMEOUT_S (300). Errors (device): no MPI, a launcher that MPI knows nothing of.
 std::unique_ptr<Communicator> join_ranks();
 
 // Sums of tensors on CUDA devices over NCCL, on a stream of their own beside the computation; all

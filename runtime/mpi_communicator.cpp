@@ -14,9 +14,8 @@
 //   stuck   alive, while the others wait for it, and nothing moves
 //
 // are noticed by rank 0, or by the others if it is rank 0, named on stderr, and everything ends
-// with exit code 6. The
-// thread makes non-blocking calls only; MPI's own start and end (MPI_Init, MPI_Finalize) are not
-// watched.
+// with exit code 6. The thread makes non-blocking calls only. MPI's own start and end wait for all
+// ranks, and have a limit of time.
 #include "runtime/communicator.h"
 
 #if !MONO_MPI
@@ -41,8 +40,10 @@ std::unique_ptr<Communicator> join_ranks() {
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <charconv>
 #include <chrono>
 #include <condition_variable>
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 #include <exception>
@@ -69,6 +70,50 @@ void check(int result, const char* call) {
   fail(ErrorKind::device, "{}: {}", call, text);
 }
 #define MONO_MPI_CALL(call) check(call, #call)
+
+// Ends this process, and with it all ranks, if it lives for so long: around calls of MPI that wait
+// for every rank and for ever.
+class TimeLimit {
+ public:
+  TimeLimit(double seconds, const char* what)
+      : thread_([this, seconds, what] {
+          std::unique_lock lock(mutex_);
+          if (over_.wait_for(lock, Seconds(seconds), [this] { return done_; })) return;
+          const Launch own = find_launch();
+          fmt::print(stderr,
+                     "error: rank {} of {} ({}): {} did not end within {:.0f} s: it waits for all "
+                     "ranks, and one did not come\n",
+                     own.rank, own.size, machine_name(), what, seconds);
+          std::fflush(stderr);
+          std::_Exit(static_cast<int>(ErrorKind::device));
+        }) {}
+  ~TimeLimit() {
+    {
+      const std::lock_guard lock(mutex_);
+      done_ = true;
+    }
+    over_.notify_all();
+    thread_.join();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable over_;
+  bool done_ = false;
+  std::thread thread_;  // last: it uses the others
+};
+
+// No recipe is read before ranks have met.
+double start_timeout() {
+  const char* text = std::getenv("MONO_START_TIMEOUT_S");
+  if (!text) return 300;
+  double seconds = 0;
+  const char* end = text + std::strlen(text);
+  const auto [stop, error] = std::from_chars(text, end, seconds);
+  if (error != std::errc() || stop != end || !(seconds > 0))
+    fail(ErrorKind::usage, "MONO_START_TIMEOUT_S is '{}'; expected seconds, above 0", text);
+  return seconds;
+}
 
 template <class M>
 void add_to(M& sum, M value) {
@@ -109,6 +154,7 @@ class MpiCommunicator final : public Communicator {
     }
     wake_.notify_all();
     thread_.join();
+    const TimeLimit limit(timeout_, "MPI_Finalize");
     MPI_Comm_free(&data_);
     MPI_Comm_free(&control_);
     MPI_Finalize();
@@ -484,6 +530,7 @@ class MpiCommunicator final : public Communicator {
 std::unique_ptr<Communicator> join_ranks() {
   const Launch launch = find_launch();
   if (launch.size == 1) return nullptr;
+  const TimeLimit limit(start_timeout(), "MPI_Init");
   int provided = 0;
   MONO_MPI_CALL(MPI_Init_thread(nullptr, nullptr, MPI_THREAD_MULTIPLE, &provided));
   int size = 1, rank = 0;

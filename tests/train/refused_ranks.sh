@@ -49,6 +49,8 @@ refused "a screen that one rank does not see" 3 "nowhere" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${on_screen[@]}" --data "$work/nowhere"
 refused "a rank that dies before the first step" 137 "" 2 bash -c \
   'if [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then kill -9 $$; fi; exec "$@"' sh "$program" "${train[@]}"
+MONO_START_TIMEOUT_S=2 refused "a rank that never starts" 6 "MPI_Init did not end within 2 s" \
+  1 "$program" "${train[@]}" : -np 1 sleep 60
 refused "another command" 2 "work on several ranks" 2 "$program" report "$work/out"
 cmp "$work/screen/metadata.csv" "$work/other/metadata.csv" >&2
 refused "another screen's images under the same table" 2 "rank 1: has not the same pixels as rank 0" \
