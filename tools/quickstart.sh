@@ -2,7 +2,7 @@
 # From nothing to a batch-corrected model: installs, builds, makes a synthetic screen, trains the
 # paper's classifier with and without AdaBN on both splits, evaluates, and prints the table.
 #
-#   tools/quickstart.sh [DIR]      # default: runs/quickstart; about 15 minutes on two cores
+#   tools/quickstart.sh [DIR]      # default: runs/quickstart; 5 to 15 minutes on two cores
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:-runs/quickstart}
