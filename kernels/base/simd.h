@@ -49,16 +49,6 @@ MONO_INLINE double load(const double* p) {
 MONO_INLINE float load(const bf16* p) {
   return __builtin_bit_cast(float, static_cast<uint32_t>(p->bits) << 16);
 }
-// *p = condition ? *a : *p without a conversion.
-MONO_INLINE void store_if(bool condition, float* p, const float* a) {
-  *p = condition ? *a : *p;
-}
-MONO_INLINE void store_if(bool condition, double* p, const double* a) {
-  *p = condition ? *a : *p;
-}
-MONO_INLINE void store_if(bool condition, bf16* p, const bf16* a) {
-  p->bits = condition ? a->bits : p->bits;
-}
 MONO_INLINE void store(float* p, float v) {
   *p = v;
 }

@@ -2,8 +2,6 @@
 // floats and bytes is vectorised for as many channels as a vector has bytes, and a narrow layer
 // falls into its scalar remainder. Backward gathers: each input pixel adds the windows that hold
 // it, in row-major order, so that no two units write one element.
-#include <cstddef>
-
 #include "kernels/base/simd.h"
 #include "kernels/pool/pool_loops.h"
 

@@ -84,6 +84,23 @@ TEST(Json, RefusesWhatIsNotStrict) {
   expect_refused("cannot open", [] { read_json_file("/absent.json"); });
 }
 
+TEST(Json, LinesUpToTheLastNewline) {
+  std::vector<std::pair<int64_t, size_t>> rows;
+  int64_t stop = 3;
+  const auto take = [&](const JsonView& row, size_t end) {
+    rows.emplace_back(row.integer(), end);
+    return row.integer() != stop;
+  };
+  read_json_lines("1\n22\n3", "log", take);  // a row that is being written
+  EXPECT_EQ(rows, (std::vector<std::pair<int64_t, size_t>>{{1, 2}, {22, 5}}));
+  rows.clear();
+  read_json_lines("1\n3\n{broken\n", "log", take);  // never looked at
+  EXPECT_EQ(rows, (std::vector<std::pair<int64_t, size_t>>{{1, 2}, {3, 4}}));
+  stop = 0;
+  expect_refused("log:3: is not JSON", [&] { read_json_lines("1\n3\n{broken\n", "log", take); });
+  expect_refused("log:12: is not JSON", [&] { read_json_lines("1\n\n", "log", take, 11); });
+}
+
 TEST(Json, ValuesAsText) {
   EXPECT_EQ(Json(0.1).line(), "0.1");
   EXPECT_EQ(Json(1e300).line(), "1e+300");

@@ -181,6 +181,37 @@ TEST_F(Reproduce, ASignalIsSeenWhereNothingIsTrained) {
 
 // The picture is of the point that stands in the table (steps far too large are not chosen), and no
 // other one sees a test image.
+TEST_F(Reproduce, ARehearsalsScreenIsPackedOnce) {
+  const std::filesystem::path screens = options_.out / "screens", cache = screens / "rxrx1.cache";
+  std::filesystem::create_directories(screens);
+  std::filesystem::rename(options_.data, screens / "rxrx1");  // as if made by an earlier call
+  options_.data.clear();
+  options_.sets.clear();
+  options_.table = "rxrx1/fig2";  // trains nothing
+  run();
+  const auto made = std::filesystem::last_write_time(cache);
+  run();
+  EXPECT_EQ(std::filesystem::last_write_time(cache), made);
+  EXPECT_THAT(test::read_text(options_.out / "report.html"), HasSubstr("--cache"));
+}
+
+TEST_F(Reproduce, ACacheIsOfAScreen) {
+  const auto error = [&] {
+    try {
+      run_reproduce(options_);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.kind(), ErrorKind::usage);
+      return std::string(e.what());
+    }
+    return std::string("no error");
+  };
+  options_.cpg0004_cache = "lincs.cache";
+  EXPECT_THAT(error(), HasSubstr("--cpg0004-cache lincs.cache: belongs to --cpg0004"));
+  options_.data.clear();
+  options_.cache = "my.cache";
+  EXPECT_THAT(error(), HasSubstr("--cache my.cache: belongs to --data"));
+}
+
 TEST_F(Reproduce, OfAGridOnlyTheChosenPointIsEvaluated) {
   options_.table = "cdcl/fig1";
   options_.methods = {"supervised"};
