@@ -22,6 +22,14 @@ MONO_INLINE Range windows_over(int i, const PoolProblem& p, int outputs) {
   return {first, least((i + p.pad) / p.stride + 1, outputs)};
 }
 
+// The pixel of the image under a tap of output (p, q); -1 outside of it.
+MONO_INLINE int64_t pixel_under(const PoolProblem& problem, int p, int q, int tap) {
+  const int h = p * problem.stride - problem.pad + tap / problem.window;
+  const int w = q * problem.stride - problem.pad + tap % problem.window;
+  if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) return -1;
+  return int64_t{h} * problem.W + w;
+}
+
 }  // namespace
 
 template <class T>
@@ -36,10 +44,9 @@ void max_pool_forward_row(const PoolProblem& problem, int p, const T* x, T* y, u
       const int channels = least(kPoolChannelBlock, C - c0);
       bool first = true;
       for (int tap = 0; tap < problem.window * problem.window; ++tap) {
-        const int h = p * problem.stride - problem.pad + tap / problem.window;
-        const int w = q * problem.stride - problem.pad + tap % problem.window;
-        if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) continue;
-        const T* source = x + (int64_t{h} * problem.W + w) * ldx + c0;
+        const int64_t pixel = pixel_under(problem, p, q, tap);
+        if (pixel < 0) continue;
+        const T* source = x + pixel * ldx + c0;
         MONO_VECTORISE
         for (int c = 0; c < channels; ++c) {
           const M v = load(source + c);
@@ -67,10 +74,9 @@ void average_pool_forward_row(const PoolProblem& problem, int p, const T* x, T* 
       const int channels = least(kPoolChannelBlock, C - c0);
       for (int c = 0; c < channels; ++c) sum[c] = 0;
       for (int tap = 0; tap < problem.window * problem.window; ++tap) {
-        const int h = p * problem.stride - problem.pad + tap / problem.window;
-        const int w = q * problem.stride - problem.pad + tap % problem.window;
-        if (h < 0 || h >= problem.H || w < 0 || w >= problem.W) continue;
-        const T* source = x + (int64_t{h} * problem.W + w) * ldx + c0;
+        const int64_t pixel = pixel_under(problem, p, q, tap);
+        if (pixel < 0) continue;
+        const T* source = x + pixel * ldx + c0;
         MONO_VECTORISE
         for (int c = 0; c < channels; ++c) sum[c] += load(source + c);
       }
