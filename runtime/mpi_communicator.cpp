@@ -14,8 +14,9 @@
 //   stuck   alive, while the others wait for it, and nothing moves
 //
 // are noticed by rank 0, or by the others if it is rank 0, named on stderr, and everything ends
-// with exit code 6. The thread makes non-blocking calls only. MPI's own start and end wait for all
-// ranks, and have a limit of time.
+// with exit code 6; within twice the timeout also that no rank moves, each of them in work of its
+// own (devices or a file system that no longer answer). The thread makes non-blocking calls only.
+// MPI's own start and end wait for all ranks, and have a limit of time.
 #include "runtime/communicator.h"
 
 #if !MONO_MPI
@@ -42,6 +43,7 @@ std::unique_ptr<Communicator> join_ranks() {
 #include <bit>
 #include <charconv>
 #include <chrono>
+#include <climits>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -161,7 +163,8 @@ class MpiCommunicator final : public Communicator {
   }
 
   void start_sum(const Tensor& piece) override {
-    MONO_CHECK(piece.packed(), "a sum over ranks of {}", piece.to_string());
+    MONO_CHECK(piece.packed() && piece.elements() <= INT_MAX, "a sum over ranks of {}",
+               piece.to_string());
     Tensor host = piece;
     if (piece.device() != Device::cpu) {
       host = piece.to(Device::cpu);  // waits for the device; NCCL is what does not
@@ -273,6 +276,7 @@ class MpiCommunicator final : public Communicator {
 
   // Sends have been made and nothing more will be said: what is on its way is received first.
   void say_goodbye() {
+    in_collective_ = true;  // rank 0 may have a report to write before it comes
     MPI_Request barrier;
     MONO_MPI_CALL(MPI_Ibarrier(data_, &barrier));
     finish({&barrier, 1});
@@ -372,12 +376,25 @@ class MpiCommunicator final : public Communicator {
   }
 
   void gather_now(std::span<const std::byte> own, std::span<std::byte> all) {
-    // A copy: `own` may be a part of `all`, which MPI forbids.
-    const std::vector<std::byte> mine(own.begin(), own.end());
-    MPI_Request request;
-    MONO_MPI_CALL(MPI_Iallgather(mine.data(), static_cast<int>(mine.size()), MPI_BYTE, all.data(),
-                                 static_cast<int>(mine.size()), MPI_BYTE, data_, &request));
-    finish({&request, 1});
+    // In pieces: MPI counts in int, and OpenMPI so counts the bytes of all ranks together.
+    constexpr size_t kMost = size_t{1} << 30;
+    const size_t ranks = static_cast<size_t>(size()), most = kMost / ranks;
+    std::vector<std::byte> piece, pieces;
+    for (size_t at = 0; at < own.size(); at += most) {
+      // A copy: `own` may be a part of `all`, which MPI forbids.
+      const size_t bytes = std::min(most, own.size() - at);
+      piece.assign(own.begin() + static_cast<std::ptrdiff_t>(at),
+                   own.begin() + static_cast<std::ptrdiff_t>(at + bytes));
+      const bool whole = bytes == own.size();
+      if (!whole) pieces.resize(bytes * ranks);
+      MPI_Request request;
+      MONO_MPI_CALL(MPI_Iallgather(piece.data(), static_cast<int>(bytes), MPI_BYTE,
+                                   whole ? all.data() : pieces.data(), static_cast<int>(bytes),
+                                   MPI_BYTE, data_, &request));
+      finish({&request, 1});
+      for (size_t r = 0; r < ranks && !whole; ++r)
+        std::memcpy(all.data() + r * own.size() + at, pieces.data() + r * bytes, bytes);
+    }
   }
 
   // ---- the watchdog
@@ -462,7 +479,7 @@ class MpiCommunicator final : public Communicator {
     if (rank() != 0) return;
     int64_t furthest = 0;
     for (const Peer& peer : peers_) furthest = std::max(furthest, peer.sign.collectives);
-    bool all_stand = true;
+    bool all_stand = true, none_moves = true;
     for (int r = 0; r < size(); ++r) {
       Peer& peer = peers_[static_cast<size_t>(r)];
       if (peer.sign.collectives == furthest) peer.level = now;
@@ -475,12 +492,23 @@ class MpiCommunicator final : public Communicator {
                         "ranks.timeout_s",
                         name_of(r), timeout_.load(), peer.sign.with_what));
       all_stand &= stands && peer.sign.waits;
+      // Start-up may take its time: not everything there says that it moves.
+      none_moves &= peer.sign.moves > 0 && !peer.sign.waits &&
+                    Seconds(now - peer.moved).count() > 2 * timeout_;
     }
     if (all_stand)
       end(static_cast<int>(ErrorKind::device),
           fmt::format("all {} ranks have waited for each other's data for {:.0f} s: the network "
                       "between them does not work",
                       size(), timeout_.load()));
+    if (none_moves)
+      end(static_cast<int>(ErrorKind::device),
+          fmt::format(
+              "none of the {} ranks has moved for {:.0f} s (last seen in: {}): their devices "
+              "or the file system no longer answer. The last checkpoint is whole: run the "
+              "same command with --resume auto; steps as long as that need a larger "
+              "ranks.timeout_s",
+              size(), 2 * timeout_.load(), peers_[0].sign.with_what));
   }
 
   std::string name_of(int r) const {

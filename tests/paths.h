@@ -1,26 +1,16 @@
-// Where tests find their files: in the source tree, or where the environment says (a bundle).
+// Where tests find their files: where the build has them, or where the environment says (a bundle).
+//
+// Functions, and one source that knows the paths: what is compiled elsewhere is the same in every
+// checkout, and a compiler cache has it for all.
 #pragma once
 
-#include <cstdlib>
 #include <string>
 
 namespace mono::test {
 
-inline std::string path_from(const char* variable, const char* in_the_build) {
-  const char* value = std::getenv(variable);
-  return value ? value : in_the_build;
-}
-
-// The folder tests/data.
-inline std::string data_folder() {
-  return path_from("MONO_TEST_DATA_DIR", MONO_TEST_DATA_DIR);
-}
-
-#ifdef MONO_PROGRAM
-// train_rxrx.
-inline std::string program() {
-  return path_from("MONO_PROGRAM", MONO_PROGRAM);
-}
-#endif
+std::string data_folder();    // tests/data; $MONO_TEST_DATA_DIR
+std::string program();        // train_rxrx; $MONO_PROGRAM
+std::string fake_nccl();      // the library of tests/fake_nccl, in a CUDA build; $MONO_FAKE_NCCL
+std::string shared_folder();  // ../shared, real images and tables: may not be there
 
 }  // namespace mono::test

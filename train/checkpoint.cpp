@@ -137,6 +137,7 @@ LoadedCheckpoint load_checkpoint(const fs::path& folder) {
   return {folder,
           step,
           recipe_hash,
+          hash_text(hash64(text)),
           SafetensorsFile((folder / kFiles[0]).string()),
           SafetensorsFile((folder / kFiles[1]).string()),
           read_json_file((folder / kFiles[2]).string())};

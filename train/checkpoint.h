@@ -41,6 +41,7 @@ struct LoadedCheckpoint {
   std::filesystem::path path;
   int64_t step = 0;
   std::string recipe_hash;
+  std::string manifest_hash;  // tells it from any other: the manifest has the hash of each file
   SafetensorsFile model, optimizer;
   JsonView state;  // as given, and the program's version, commit and instruction_set
 };

@@ -14,16 +14,21 @@ namespace mono {
 namespace {
 
 // The ranks whose value is not the most frequent one; of equally frequent ones rank 0's counts.
-std::vector<int> odd_ones(std::span<const uint64_t> values, size_t stride, size_t at) {
-  std::map<uint64_t, int> count;
+struct OddOnes {
+  std::vector<int> ranks;
+  bool outvoted = true;  // more than half of the ranks have the other value
+};
+OddOnes odd_ones(std::span<const uint64_t> values, size_t stride, size_t at) {
+  std::map<uint64_t, size_t> count;
   const size_t ranks = values.size() / stride;
   for (size_t r = 0; r < ranks; ++r) ++count[values[r * stride + at]];
   uint64_t common = values[at];
   for (const auto& [value, times] : count)
     if (times > count[common]) common = value;
-  std::vector<int> odd;
+  OddOnes odd;
   for (size_t r = 0; r < ranks; ++r)
-    if (values[r * stride + at] != common) odd.push_back(static_cast<int>(r));
+    if (values[r * stride + at] != common) odd.ranks.push_back(static_cast<int>(r));
+  odd.outvoted = 2 * count[common] > ranks;
   return odd;
 }
 
@@ -94,22 +99,37 @@ std::string where_it_diverged(Communicator& ranks, const GroupShare& share, int 
   return where;
 }
 
-std::string pixels_hash(const RunSetup& setup) {
-  constexpr size_t kImages = 8;
-  Hasher hasher;
-  for (const MeanStd& value : setup.normalisation.values) {
-    hasher.update(&value.mean, sizeof value.mean);
-    hasher.update(&value.std, sizeof value.std);
+void check_same_images(Communicator& ranks, const RunSetup& setup) {
+  if (ranks.size() == 1) return;
+  const Split& split = setup.split;
+  Hasher names;
+  std::vector<int> sites;
+  std::string counts;
+  for (const auto& [part, name] :
+       {std::pair{&split.train, "training"}, std::pair{&split.bank, "bank"},
+        std::pair{&split.validation, "validation"}, std::pair{&split.test, "test"}}) {
+    for (const int i : *part)
+      names.update(fmt::format("{} {}\n", setup.dataset.sites[static_cast<size_t>(i)].site_id,
+                               setup.label[static_cast<size_t>(i)]));
+    sites.insert(sites.end(), part->begin(), part->end());
+    if (!part->empty()) counts += fmt::format("{} {}, ", part->size(), name);
   }
-  const std::vector<int>& sites = setup.split.train;
+  check_same(ranks, "images", fmt::format("{}hash {}", counts, hash_text(names.digest())));
+
+  constexpr size_t kImages = 16;
+  Hasher pixels;
+  for (const MeanStd& value : setup.normalisation.values) {
+    pixels.update(&value.mean, sizeof value.mean);
+    pixels.update(&value.std, sizeof value.std);
+  }
   std::vector<uint8_t> planes(setup.channels.size() *
                               static_cast<size_t>(setup.images->height() * setup.images->width()));
   const size_t stride = std::max<size_t>(1, sites.size() / kImages);
   for (size_t i = 0; i < sites.size(); i += stride) {
     setup.images->read(sites[i], setup.channels, planes.data());
-    hasher.update(planes.data(), planes.size());
+    pixels.update(planes.data(), planes.size());
   }
-  return hash_text(hasher.digest());
+  check_same(ranks, "pixels", hash_text(pixels.digest()));
 }
 
 void check_same_state(Communicator& ranks, const TrainingState& state, int64_t step) {
@@ -120,16 +140,17 @@ void check_same_state(Communicator& ranks, const TrainingState& state, int64_t s
   const uint64_t together = hash64(
       std::string_view(reinterpret_cast<const char*>(own.data()), own.size() * sizeof(uint64_t)));
   const std::vector<uint64_t> all = ranks.gather_values<uint64_t>(std::span(&together, 1));
-  if (odd_ones(all, 1, 0).empty()) return;
+  if (odd_ones(all, 1, 0).ranks.empty()) return;
 
   const std::vector<uint64_t> each = ranks.gather_values<uint64_t>(own);
   for (size_t i = 0; i < tensors.size(); ++i) {
-    const std::vector<int> odd = odd_ones(each, tensors.size(), i);
-    if (odd.empty()) continue;
+    const OddOnes odd = odd_ones(each, tensors.size(), i);
+    if (odd.ranks.empty()) continue;
     fail(ErrorKind::device,
          "after step {} '{}' of {} is not that of the other ranks: memory or a computation failed "
-         "there. Nothing was saved since; --resume auto goes on from the last checkpoint",
-         step, tensors[i].name, name_of(odd));
+         "{}. Nothing was saved since; --resume auto goes on from the last checkpoint",
+         step, tensors[i].name, name_of(odd.ranks),
+         odd.outvoted ? "there" : "there, or on the others: neither side outvotes the other");
   }
 }
 

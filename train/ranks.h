@@ -58,9 +58,10 @@ void check_same(Communicator& ranks, const std::string& what, const std::string&
 std::string where_it_diverged(Communicator& ranks, const GroupShare& share, int group,
                               const ParameterArena& arena);
 
-// A hash of what this rank reads for some training images, spread over all of them, and of what
-// they are normalised with: names alone would not tell one copy of a screen from another.
-std::string pixels_hash(const RunSetup& setup);
+// Error(usage) on every rank that names those that do not see rank 0's images: the sites of all
+// parts with their labels; what they are normalised with; the pixels of some of them, spread over
+// all, since names alone would not tell one copy of a screen from another.
+void check_same_images(Communicator& ranks, const RunSetup& setup);
 
 // Hashes everything that carries over from step to step, and compares the ranks. Error(device) on
 // every rank where they differ: names tensor and ranks.

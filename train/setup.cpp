@@ -199,16 +199,41 @@ void list_incomplete(RunSetup& setup) {
   }
 }
 
+// Says of each image that it is read.
+class WatchedImages final : public ImageSource {
+ public:
+  WatchedImages(std::unique_ptr<ImageSource> source, const std::function<void()>& reading)
+      : source_(std::move(source)), reading_(reading) {}
+  void read(int site, std::span<const int> channels, uint8_t* planes) const override {
+    reading_();
+    source_->read(site, channels, planes);
+  }
+  int height() const override { return source_->height(); }
+  int width() const override { return source_->width(); }
+
+  std::unique_ptr<ImageSource> source_;
+
+ private:
+  const std::function<void()>& reading_;
+};
+
 }  // namespace
 
 std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
-                                 const std::filesystem::path& cache, Device device) {
+                                 const std::filesystem::path& cache, Device device,
+                                 const std::function<void()>& reading) {
   auto setup = std::make_unique<RunSetup>();
   setup->recipe = recipe;
   setup->device = device;
   setup->dataset = open_dataset(data);
   if (recipe.data.selection) setup->dataset = select_treatments(std::move(setup->dataset));
   setup->images = open_images(setup->dataset, cache, static_cast<int>(recipe.data.resize));
+  WatchedImages* watched = nullptr;
+  if (reading) {
+    auto images = std::make_unique<WatchedImages>(std::move(setup->images), reading);
+    watched = images.get();
+    setup->images = std::move(images);
+  }
   choose_pixels(*setup);
   setup->split = split_of(recipe, setup->dataset);
   choose_labels(*setup);
@@ -222,6 +247,7 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
            data.string(), setup->split.train.empty() ? "train on" : "test on");
   }
   setup->normalisation = statistics_of(*setup);
+  if (watched) setup->images = std::move(watched->source_);
   return setup;
 }
 

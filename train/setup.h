@@ -4,6 +4,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -51,11 +52,13 @@ struct RunSetup {
 // that it can be trained on. Prints nothing. Under data.on_bad_image = drop every image of the
 // split is read once, and sites that cannot be are left out; under fail a damaged file stops the
 // run when it is reached, naming itself. Sites of which channels are absent are left out in any
-// case: the tables of a screen list more than what was acquired. Errors: usage for recipe values
-// that do not fit the screen (channels, crop, experiments), data for the screen's own faults.
+// case: the tables of a screen list more than what was acquired. `reading` is called, by any
+// thread, before each image that is read for all that. Errors: usage for recipe values that do not
+// fit the screen (channels, crop, experiments), data for the screen's own faults.
 std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::path& data,
                                  const std::filesystem::path& cache = {},
-                                 Device device = Device::cpu);
+                                 Device device = Device::cpu,
+                                 const std::function<void()>& reading = {});
 
 // How many channels the recipe takes of a screen's images.
 size_t channel_count(const Recipe& recipe, const Dataset& screen);

@@ -424,7 +424,8 @@ int train(const TrainOptions& options, Communicator& ranks) {
   std::unique_ptr<RunSetup> setup;
   std::exception_ptr refused;
   try {
-    setup = set_up(recipe, options.data, options.cache, device);
+    setup = set_up(recipe, options.data, options.cache, device,
+                   [&] { ranks.moving("reading the screen"); });
   } catch (...) {
     refused = std::current_exception();
   }
@@ -433,8 +434,7 @@ int train(const TrainOptions& options, Communicator& ranks) {
     if (refused) std::rethrow_exception(refused);
     ranks.barrier();  // until the rank that was refused ends all
   }
-  check_same(ranks, "training images", training_sites_hash(*setup));
-  if (ranks.size() > 1) check_same(ranks, "pixels", pixels_hash(*setup));
+  check_same_images(ranks, *setup);
   // On several ranks an error is told before these are taken down: GPUs may be waiting for peers.
   std::unique_ptr<Communicator> nccl;
   std::optional<Trainer> trainer;
@@ -462,6 +462,7 @@ int train(const TrainOptions& options, Communicator& ranks) {
 }  // namespace
 
 int run_train(const TrainOptions& options) {
+  const SignalCatcher signals;  // ranks that are still meeting miss none
   return on_ranks([&](Communicator& ranks) { return train(options, ranks); });
 }
 

@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "tests/kernels/op_test.h"
+#include "tests/paths.h"
 
 namespace mono {
 namespace {
@@ -51,7 +52,7 @@ std::vector<double> numbers_of(const std::string& text, const std::string& key) 
 }
 
 TEST(PositionRules, AreWhatPyTorchComputes) {
-  const std::string path = MONO_SOURCE_DIR "/../shared/data/cdcl/derived/golden_pos_embed.json";
+  const std::string path = test::shared_folder() + "/data/cdcl/derived/golden_pos_embed.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "no " << path;
   std::stringstream text;
   text << std::ifstream(path).rdbuf();

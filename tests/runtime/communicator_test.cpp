@@ -3,11 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
 #include <cstdlib>
 #include <map>
 #include <optional>
 #include <string>
+#include <thread>
 
 #include "kernels/base/bf16.h"
 #include "kernels/base/error.h"
@@ -249,6 +251,21 @@ TEST_F(ManyRanks, NcclAddsUpOnTheGpus) {
         }
       }
     });
+}
+
+// By themselves (CMakeLists.txt): the first ends the program, the second the communicator.
+TEST_F(ManyRanks, DISABLED_AllStandStill) {
+  ranks_->set_timeout(0.5);
+  ranks_->moving("working");
+  std::this_thread::sleep_for(std::chrono::seconds(20));
+  ADD_FAILURE() << "nobody noticed";
+}
+
+TEST_F(ManyRanks, DISABLED_RootWorksOnAfterTheOthers) {
+  ranks_->set_timeout(0.5);
+  ranks_->moving("working");
+  if (ranks_->is_root()) std::this_thread::sleep_for(std::chrono::seconds(4));
+  ranks_.reset();
 }
 
 TEST_F(ManyRanks, OneYesIsHeardByAll) {

@@ -39,7 +39,7 @@ class NonBlockingNcclTest : public testing::Test {
     return "no error";
   }
 
-  const std::string library_ = test::path_from("MONO_FAKE_NCCL", MONO_FAKE_NCCL);
+  const std::string library_ = test::fake_nccl();
   const Nccl nccl{SharedLibrary(library_.c_str())};
   test::FakeNccl fake;
 };

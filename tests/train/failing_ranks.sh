@@ -6,8 +6,9 @@
 #
 # FAULTS faults (default 10) on one of four ranks at steps drawn from SEED, in turn: killed,
 # stopped, a flipped bit in its weights, a weight that is not a number, a full disk under rank 0 (a
-# small tmpfs; left out, and said so, where mounting is not allowed), its main thread held; and
-# SIGUSR1 to mpirun, as a batch system sends it, which is no fault: all is saved. Started by
+# small tmpfs; left out, and said so, where mounting is not allowed), its main thread held, the main
+# threads of all ranks held (noticed within twice the timeout); and SIGUSR1 to mpirun, as a batch
+# system sends it, which is no fault: all is saved. Started by
 # tools/cluster/one_node.sh, whose exit codes are looked at.
 set -euo pipefail
 program=$1 faults=${2:-10}
@@ -72,7 +73,7 @@ at_step() {  # waits until the run has logged a step, or is over
 }
 
 passed=0 skipped=0 missed=0
-kinds=(kill stop flip-bit nan disk hold usr1)
+kinds=(kill stop flip-bit nan disk hold hold-all usr1)
 for ((i = 0; i < faults; ++i)); do
   kind=${kinds[$((i % ${#kinds[@]}))]}
   rank=$((RANDOM % ranks)) step=$((RANDOM % (steps - 8) + 5))
@@ -92,11 +93,14 @@ for ((i = 0; i < faults; ++i)); do
   job=$!
   at_step "$step"
   victim=$(rank_process "$rank")
-  at=$(date +%s%N) done=0 helper=
+  at=$(date +%s%N) done=0 helper= limit=$((timeout + 10))
   case $kind in
     kill | stop) kill -"${kind^^}" "$victim" 2>/dev/null || done=1 ;;
     flip-bit | nan) python3 "$here/rank_fault.py" "$kind" "${victim:-0}" "$out" >>"$work/log" 2>&1 || done=$? ;;
-    hold)
+    hold | hold-all)
+      if [ "$kind" = hold-all ]; then
+        rank=all limit=$((2 * timeout + 10)) victim=$(processes | paste -s -d ' ')
+      fi
       python3 "$here/rank_fault.py" hold "${victim:-0}" 60 >>"$work/log" 2>&1 &
       helper=$!
       ;;
@@ -112,13 +116,23 @@ for ((i = 0; i < faults; ++i)); do
   status=0
   wait "$job" || status=$?
   seconds=$((($(date +%s%N) - at) / 1000000000))
-  [ -z "$helper" ] || kill "$helper" 2>/dev/null || true
+  if [ -n "$helper" ]; then  # it holds on until it is told; 77: it is not allowed to, 1: too late
+    kill "$helper" 2>/dev/null || true
+    wait "$helper" 2>/dev/null || done=$?
+    [ "$done" != 143 ] || done=0
+    if [ "$done" = 77 ]; then
+      skipped=$((skipped + 1))
+      continue
+    fi
+  fi
   rm -f "$work/small/filler"
   what="$kind on rank $rank after step $step: exit $status, $seconds s"
-  [ "$seconds" -le $((timeout + 10)) ] || fail "$what: too late"
+  [ "$seconds" -le $limit ] || fail "$what: too late"
   case $kind in
     stop) reason="lost rank $rank" expect=6 ;;
     hold) reason="rank $rank .*is stuck" expect=6 ;;
+    # One that stands between two collectives is behind the others; within one, waits for them.
+    hold-all) reason="is stuck\|none of the $ranks ranks has moved\|waited for each other" expect=6 ;;
     kill) reason="rank $rank .*signal 9\|lost rank $rank" expect=6 ;;
     usr1) reason="SIGUSR1: saved after step" expect=75 ;;
     flip-bit) reason="of rank $rank is not that of the other ranks" expect=6 ;;
@@ -127,7 +141,7 @@ for ((i = 0; i < faults; ++i)); do
   esac
   if [ "$status" = 0 ]; then  # the run was over before, or freed space was enough
     missed=$((missed + 1))
-    [ "$done" != 0 ] || [ "$kind" = disk ] || [ "$kind" = hold ] || fail "$what: nobody noticed"
+    [ "$done" != 0 ] || [ "$kind" = disk ] || fail "$what: nobody noticed"
   else
     grep -q "$reason" "$work/log" || fail "$what: no word of '$reason'"
     [ -z "$expect" ] || [ "$status" = "$expect" ] || fail "$what: exit $expect expected"

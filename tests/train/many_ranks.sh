@@ -2,7 +2,7 @@
 # Any number of ranks trains to the weights of one process with the same groups, bit for bit, and
 # validates, evaluates and embeds to the same figures.
 #
-#   many_ranks.sh PROGRAM ["1 2 4 8" [RECIPES]]
+#   many_ranks.sh PROGRAM ["1 2 4 8" [RECIPES]]      STEP_GROUPS=8: groups of a step
 #
 # RECIPES: words of the list below, or all. HOSTS=2 (as root): the ranks are shared out to two
 # network namespaces that act as two hosts (two_hosts.sh); exit 77 where that is not allowed.
@@ -31,13 +31,14 @@ trap 'rm -rf "$work"' EXIT
 "$program" data synth --out "$work/screen" --seed 3 --experiments 4 --wells 32 --sirnas 4 \
   --cell-types 1 --image-size 48 >/dev/null
 
-settings() {  # settings NAME: small, with eight groups
+groups=${STEP_GROUPS:-8}
+settings() {  # settings NAME: small
   case $1 in
     baseline | adabn | gradient-reversal)
-      echo "--set batch.groups=8 --set batch.group_size=4 --set train.epochs=2" \
+      echo "--set batch.groups=$groups --set batch.group_size=4 --set train.epochs=2" \
         "--set test_curve.every_epochs=1" ;;
     *)
-      echo "--set batch.groups=8 --set batch.anchors=16 --set train.epochs=2 --set views.size=32" \
+      echo "--set batch.groups=$groups --set batch.anchors=$((2 * groups)) --set train.epochs=2 --set views.size=32" \
         "--set validation.every_epochs=1"
       case $1 in dino | cdcl*) echo "--set views.local_size=16" ;; esac
       case $1 in *-global) echo "--set ssl.barlow_global=true" ;; esac

@@ -3,7 +3,8 @@
 
   rank_fault.py flip-bit PID RUN    one bit of a weight becomes another one
   rank_fault.py nan      PID RUN    a weight becomes a NaN
-  rank_fault.py hold     PID SECONDS   the main thread stands still, the others go on
+  rank_fault.py hold     PIDS SECONDS  the main thread stands still, the others go on;
+                                       of several processes: "12 13 14"
 
 The weight is found by its value: the process is stopped between two updates, and its memory is
 searched for a batch norm's weights as the newest checkpoint of RUN has them. Exit 1: not found
@@ -82,23 +83,27 @@ def corrupt(kind, pid, run):
     return 1
 
 
-def hold(pid, seconds):
+def hold(pids, seconds):
     libc = ctypes.CDLL(None, use_errno=True)
     libc.ptrace.argtypes = [ctypes.c_long] * 4
     PTRACE_SEIZE, PTRACE_INTERRUPT = 0x4206, 0x4207
-    for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
-        if libc.ptrace(request, pid, 0, 0) != 0:
-            raise PermissionError(os.strerror(ctypes.get_errno()))
+    for pid in pids:
+        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+            if libc.ptrace(request, pid, 0, 0) != 0:
+                error = ctypes.get_errno()
+                raise OSError(error, os.strerror(error))  # not allowed, or no such process
     time.sleep(seconds)
     return 0
 
 
 def main():
-    kind, pid = sys.argv[1], int(sys.argv[2])
+    kind, pids = sys.argv[1], [int(pid) for pid in sys.argv[2].split()]
     try:
-        return hold(pid, float(sys.argv[3])) if kind == "hold" else corrupt(kind, pid, sys.argv[3])
+        if kind == "hold":
+            return hold(pids, float(sys.argv[3]))
+        return corrupt(kind, pids[0], sys.argv[3])
     except PermissionError as error:
-        print(f"not allowed to touch process {pid}: {error}", file=sys.stderr)
+        print(f"not allowed to touch process {sys.argv[2]}: {error}", file=sys.stderr)
         return 77
     except (ProcessLookupError, FileNotFoundError):
         return 1

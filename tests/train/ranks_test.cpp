@@ -85,6 +85,14 @@ TEST(Ranks, ADifferentTensorIsNamedWithItsRank) {
   };
   const std::string text = message_of([&] { check_same_state(ranks, s.state, 7); });
   EXPECT_THAT(text, HasSubstr("6: after step 7 'layer1.0.bn1.weight' of rank 2 is not that"));
+  // One against one: nobody can tell.
+  FakeRanks two(2);
+  two.other = [&](int rank, std::span<std::byte> hashes) {
+    if (rank == 1)
+      hashes[hashes.size() == sizeof(uint64_t) ? 0 : which * sizeof(uint64_t)] ^= std::byte{1};
+  };
+  EXPECT_THAT(message_of([&] { check_same_state(two, s.state, 7); }),
+              HasSubstr("failed there, or on the others: neither side outvotes the other"));
   // Rank 0 can be the odd one, too.
   ranks.other = [&](int rank, std::span<std::byte> hashes) {
     if (rank == 0) return;

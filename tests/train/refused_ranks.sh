@@ -28,13 +28,13 @@ refused() {
     echo "FAILED: $name: exit $status after $((SECONDS - start)) s, expected $expected and '$text':" >&2
     cat "$work/log" >&2
     failed=1
-  elif [ -e "$work/out" ] && [ "$name" != "a run that is there" ]; then
+  elif [ -e "$work/out" ] && [ ! -e "$work/earlier" ]; then
     echo "FAILED: $name left a folder behind" >&2
     failed=1
   else
     echo "ok: $name: $(grep -v '^-' "$work/log" | grep -o "$text.*" | head -n 1 | cut -c 1-150)"
   fi
-  [ "$name" = "a run that is there" ] || rm -rf "$work/out"
+  [ -e "$work/earlier" ] || rm -rf "$work/out"
 }
 
 refused "ranks that do not divide the groups" 2 "start 1, 2, 4 ranks" 3 "$program" "${train[@]}"
@@ -43,7 +43,7 @@ refused "different recipes" 2 "rank 1: has not the same recipe as rank 0" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${train[@]}" --set optim.lr=0.123
 refused "keys that decide no result" 2 "rank 1: has not the same recipe as rank 0" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${train[@]}" --set ranks.bucket_mb=1
-refused "different screens" 2 "rank 1: has not the same training images as rank 0" \
+refused "different screens" 2 "rank 1: has not the same images as rank 0" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${on_screen[@]}" --data "$work/smaller"
 refused "a screen that one rank does not see" 3 "nowhere" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${on_screen[@]}" --data "$work/nowhere"
@@ -55,8 +55,18 @@ refused "another command" 2 "work on several ranks" 2 "$program" report "$work/o
 cmp "$work/screen/metadata.csv" "$work/other/metadata.csv" >&2
 refused "another screen's images under the same table" 2 "rank 1: has not the same pixels as rank 0" \
   1 "$program" "${train[@]}" : -np 1 "$program" "${on_screen[@]}" --data "$work/other"
+cp -r "$work/screen" "$work/without"
+lacks=$(sed -n 's/^\([^,]*\),.*,test,.*/\1/p' "$work/screen/metadata.csv" | head -n 1)
+[ -n "$lacks" ]
+rm "$(find "$work/without" -path "*/${lacks%%_*}/*" -name '*.png' | sort | head -n 1)"
+refused "a test image that one rank lacks" 2 "rank 1: has not the same images as rank 0" \
+  1 "$program" "${train[@]}" : -np 1 "$program" "${on_screen[@]}" --data "$work/without"
 
-"$here/../mpirun.sh" 2 "$program" "${train[@]}" >"$work/log" 2>&1
+"$here/../mpirun.sh" 2 "$program" "${train[@]}" --set checkpoint.every_steps=4 >"$work/log" 2>&1
+cp -r "$work/out" "$work/earlier"
+rm -r "$(ls -d "$work/earlier"/ckpt/step_* | sort | tail -n 1)"
+refused "an evaluation of two checkpoints" 2 "rank 1: has not the same checkpoint as rank 0" \
+  1 "$program" evaluate "$work/out" --threads 1 : -np 1 "$program" evaluate "$work/earlier" --threads 1
 refused "a run that is there" 2 "holds a run already" 2 "$program" "${train[@]}"
 # Two runs in one folder at a time: the second one is refused, the first one goes on.
 rm -rf "$work/out"
@@ -65,7 +75,7 @@ first=$!
 while kill -0 $first 2>/dev/null && [ ! -s "$work/out/metrics.jsonl" ]; do sleep 0.05; done
 status=0
 "$here/../mpirun.sh" 2 "$program" "${train[@]}" --resume auto >"$work/log" 2>&1 || status=$?
-if ! kill -0 $first 2>/dev/null || ! grep -q "another train_rxrx" "$work/log"; then
+if ! kill -0 $first 2>/dev/null || [ "$status" != 5 ] || ! grep -q "another train_rxrx" "$work/log"; then
   echo "FAILED: two runs in one folder: exit $status" >&2
   cat "$work/log" >&2
   failed=1

@@ -7,6 +7,7 @@
 
 #include "nn/domain/domain_centring.h"
 #include "nn/functional/self_supervised.h"
+#include "tests/paths.h"
 #include "train/json.h"
 
 namespace mono {
@@ -42,8 +43,7 @@ double worst_of(const Tensor& got, const Tensor& want) {
 }
 
 TEST(SelfSupervisedShared, LossGradientAndCentresOfThePublishedCode) {
-  const std::string path =
-      std::string(MONO_SOURCE_DIR) + "/../shared/data/cdcl/derived/golden_cdcl_loss.json";
+  const std::string path = test::shared_folder() + "/data/cdcl/derived/golden_cdcl_loss.json";
   if (!std::filesystem::exists(path)) GTEST_SKIP() << "not there: " << path;
   const JsonView golden = read_json_file(path);
   const Tensor teacher = matrix(golden["teacher"]), student = matrix(golden["student"]),

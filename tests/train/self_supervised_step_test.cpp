@@ -14,6 +14,7 @@
 #include "nn/functional/augmentation.h"
 #include "tests/kernels/gpu_test.h"
 #include "tests/models/formula.h"
+#include "tests/paths.h"
 #include "tests/train/tiny_screen.h"
 #include "train/commands.h"
 #include "train/data/png.h"
@@ -152,8 +153,7 @@ void set_formula_state(const TrainingState& state, Model& student) {
 }
 
 std::vector<double> golden(const std::string& name) {
-  static const SafetensorsFile file(std::string(MONO_SOURCE_DIR) +
-                                    "/tests/data/golden/cdcl_step.safetensors");
+  static const SafetensorsFile file(test::data_folder() + "/golden/cdcl_step.safetensors");
   return file.values<double>(name + "_f64");
 }
 
@@ -249,8 +249,7 @@ GradientErrors gradient_errors(Device device, DType dtype, std::unique_ptr<RunSe
   const StepFigures figures = run.step.run_on(0, batch);
   TrainingState gradient;
   gradient.add_array("", run.model->arena(), run.step.gradient());
-  const SafetensorsFile expected(std::string(MONO_SOURCE_DIR) +
-                                 "/tests/data/golden/cdcl_gradients.safetensors");
+  const SafetensorsFile expected(test::data_folder() + "/golden/cdcl_gradients.safetensors");
   GradientErrors errors;
   double squares = 0;
   size_t compared = 0;

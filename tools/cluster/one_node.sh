@@ -21,6 +21,8 @@ while :; do  # a signal that is passed on ends a wait
   wait "$mpirun" || status=$?
   kill -0 "$mpirun" 2>/dev/null || break
 done
+status=0
+wait "$mpirun" || status=$?  # its own, where a signal ended the last wait just then
 if [ "$status" -gt 128 ]; then
   echo "one_node.sh: a rank was killed (mpirun: exit $status). The last checkpoint is whole: run the same command again" >&2
   exit 6

@@ -46,7 +46,7 @@ int run_embed(const EmbedOptions& options) {
     const Device device = choose_device(options.compute, ranks);
     if (!options.statistics.empty()) parse_statistics_mode(options.statistics);
     const TrainedRun run =
-        load_run(options.run, options.split, options.data, options.cache, device);
+        load_run(options.run, options.split, options.data, options.cache, device, ranks);
     ranks.set_timeout(run.setup->recipe.ranks.timeout_s);
     const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
     const std::vector<Part> parts = parts_of(options, run);

@@ -67,7 +67,8 @@ bool has_batch_accuracy(const TrainedRun& run, const Evaluation& evaluation) {
 namespace {
 
 void evaluate_groups(const EvaluateOptions& options, Device device, Communicator& ranks) {
-  const TrainedRun run = load_run(options.run, options.split, options.data, options.cache, device);
+  const TrainedRun run =
+      load_run(options.run, options.split, options.data, options.cache, device, ranks);
   const StatisticsMode mode = statistics_mode(options.statistics, run.setup->recipe);
   const Evaluation evaluation = evaluate(run, mode, ranks);
   if (!ranks.is_root()) return;

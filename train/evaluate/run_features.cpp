@@ -228,8 +228,7 @@ FeatureOrigin origin_of(const fs::path& run, const FeatureOptions& options) {
   FeatureOrigin origin;
   origin.step = checkpoint.step;
   origin.recipe_hash = checkpoint.recipe_hash;
-  origin.checkpoint =
-      hash_text(hash64(read_file((checkpoint.path / "MANIFEST.json").string(), 1 << 20)));
+  origin.checkpoint = checkpoint.manifest_hash;
   origin.data =
       options.data.empty() ? read_run_info(run).data : fs::absolute(options.data).string();
   origin.statistics = name_of(statistics_mode(options.statistics, read_run_recipe(run)));
@@ -264,7 +263,7 @@ RunFeatures features_of(const fs::path& run, const FeatureOptions& options) {
     // What says that the files are whole goes first and comes back last.
     std::error_code ignored;
     if (ranks.is_root()) fs::remove(about, ignored);
-    const TrainedRun opened = load_run(run, {}, options.data, options.cache, options.device);
+    const TrainedRun opened = load_run(run, {}, options.data, options.cache, options.device, ranks);
     const Recipe& recipe = opened.setup->recipe;
     write_embedding(opened, parts, statistics_mode(options.statistics, recipe), folder, ranks);
     if (!ranks.is_root()) return {};

@@ -6,6 +6,7 @@
 #include "kernels/base/suggest.h"
 #include "models/weights.h"
 #include "train/checkpoint.h"
+#include "train/ranks.h"
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
 #include "train/run_weights.h"
@@ -60,11 +61,14 @@ void check_split(const std::filesystem::path& run, const std::string& asked, con
 
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
                     const std::filesystem::path& data, const std::filesystem::path& cache,
-                    Device device) {
+                    Device device, Communicator& ranks) {
   Recipe recipe = read_run_recipe(run);
   check_split(run, split, recipe);
   const RunInfo info = read_run_info(run);
   const LoadedCheckpoint checkpoint = load_run_checkpoint(run);
+  // A run that goes on while it is evaluated has another newest one in a moment.
+  check_same(ranks, "checkpoint",
+             fmt::format("step {}, hash {}", checkpoint.step, checkpoint.manifest_hash));
   // What training started from; the checkpoint replaces it.
   recipe.model.weights.clear();
   recipe.model.init_from.clear();
@@ -75,7 +79,9 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   // A cache belongs to its screen: another screen comes without the run's.
   const std::filesystem::path own_cache = data.empty() ? info.cache : std::string();
   loaded.setup = set_up(recipe, data.empty() ? std::filesystem::path(info.data) : data,
-                        cache.empty() ? own_cache : cache, device);
+                        cache.empty() ? own_cache : cache, device,
+                        [&] { ranks.moving("reading the screen"); });
+  check_same_images(ranks, *loaded.setup);
   if (recipe.batch.form == BatchForm::views) {
     loaded.model = make_evaluated_model(*loaded.setup);
     load_evaluated(*loaded.model, recipe, checkpoint.model, true);

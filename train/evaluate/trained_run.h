@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "models/model.h"
+#include "runtime/communicator.h"
 #include "train/setup.h"
 
 namespace mono {
@@ -38,11 +39,11 @@ void check_classes(const TrainedRun& run);
 // Loads the checkpoint that stands for the run (the newest; of a validated run the best), which
 // must verify. Of a self-supervised run `model` is its backbone (DINO's teacher's) with the probe.
 // `split`: empty, or a split that must be the run's own: test images of the other split were in its
-// training. `data`, `cache`: empty for those that the run was trained on. Errors: usage (the other
-// split), data (no run, a damaged checkpoint or a screen that does not fit it; each names the
-// file).
+// training. `data`, `cache`: empty for those that the run was trained on. Of several `ranks` all
+// call. Errors: usage (the other split; ranks that see different checkpoints or images), data (no
+// run, a damaged checkpoint or a screen that does not fit it; each names the file).
 TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
                     const std::filesystem::path& data, const std::filesystem::path& cache,
-                    Device device = Device::cpu);
+                    Device device = Device::cpu, Communicator& ranks = single_process());
 
 }  // namespace mono

@@ -57,9 +57,6 @@ Json numbers_of(const char* what, const TrainedRun& run) {
   return json;
 }
 
-std::string percent(double fraction) {
-  return fmt::format("{:.1f}\u00a0%", 100 * fraction);  // the sign stays on the line
-}
 std::string percent(const std::optional<Share>& share) {
   return share && share->images > 0 ? percent(share->value()) : "-";
 }

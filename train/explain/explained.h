@@ -11,6 +11,7 @@
 #include "train/explain/gradient_reversal.h"
 #include "train/json.h"
 #include "train/report/page.h"
+#include "train/report/phrases.h"
 
 namespace mono {
 
@@ -40,7 +41,7 @@ Json numbers_of(const char* what, const TrainedRun& run);
 
 // "94.6 %"; a dash where there is none.
 std::string percent(const std::optional<Share>& share);
-std::string percent(double fraction);
+using report::percent;
 // In percent for charts; NaN where there is none.
 double in_percent(const std::optional<Share>& share);
 Json fraction(const std::optional<Share>& share);

@@ -37,6 +37,15 @@ const char* mark_of(Tone tone) {
   return "";
 }
 
+// A figure, its ± and its % stay on one line: with spaces that do not break.
+std::string prose(const std::string& text) {
+  std::string unbroken = escaped(text);
+  for (const std::string_view word : {" %", " ±", "± "})
+    for (size_t at = unbroken.find(word); at != unbroken.npos; at = unbroken.find(word, at + 1))
+      unbroken.replace(unbroken.find(' ', at), 1, "\u00A0");
+  return unbroken;
+}
+
 std::string cell_html(const Cell& cell, const Column& column, bool head) {
   std::string style = column.numeric ? "num" : "";
   if (*class_of(cell.tone)) style += (style.empty() ? "" : " ") + std::string(class_of(cell.tone));
@@ -69,12 +78,7 @@ void Page::badge(std::string text, Badge kind) {
 }
 
 void Page::lead(const std::string& text) {
-  // A figure, its ± and its % stay on one line: with spaces that do not break.
-  std::string unbroken = escaped(text);
-  for (const std::string_view word : {" %", " ±", "± "})
-    for (size_t at = unbroken.find(word); at != unbroken.npos; at = unbroken.find(word, at + 1))
-      unbroken.replace(unbroken.find(' ', at), 1, "\u00A0");
-  lead_ += fmt::format("<p class=\"lead\">{}</p>\n", unbroken);
+  lead_ += fmt::format("<p class=\"lead\">{}</p>\n", prose(text));
 }
 
 void Page::section(const std::string& title) {
@@ -88,17 +92,17 @@ void Page::subsection(const std::string& title) {
 }
 
 void Page::paragraph(const std::string& text) {
-  body_ += fmt::format("<p>{}</p>\n", escaped(text));
+  body_ += fmt::format("<p>{}</p>\n", prose(text));
 }
 
 void Page::note(const std::string& text, Badge kind) {
-  body_ += fmt::format("<p class=\"note {}\">{}</p>\n", class_of(kind), escaped(text));
+  body_ += fmt::format("<p class=\"note {}\">{}</p>\n", class_of(kind), prose(text));
 }
 
 void Page::list(const std::vector<std::string>& items) {
   if (items.empty()) return;
   body_ += "<ul>";
-  for (const std::string& item : items) body_ += fmt::format("<li>{}</li>", escaped(item));
+  for (const std::string& item : items) body_ += fmt::format("<li>{}</li>", prose(item));
   body_ += "</ul>\n";
 }
 
@@ -106,7 +110,7 @@ void Page::definitions(const std::vector<std::pair<std::string, std::string>>& i
   if (items.empty()) return;
   body_ += "<dl>";
   for (const auto& [term, meaning] : items)
-    body_ += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", escaped(term), escaped(meaning));
+    body_ += fmt::format("<div><dt>{}</dt><dd>{}</dd></div>", prose(term), prose(meaning));
   body_ += "</dl>\n";
 }
 
@@ -120,7 +124,7 @@ void Page::code(const std::string& text, const std::string& summary) {
 void Page::append_table(const Table& table, bool with_caption) {
   body_ += "<div class=\"wide\" role=\"group\" tabindex=\"0\"><table>";
   if (with_caption && !table.caption.empty())
-    body_ += fmt::format("<caption>{}</caption>", escaped(table.caption));
+    body_ += fmt::format("<caption>{}</caption>", prose(table.caption));
   body_ += "<thead><tr>";
   for (const Column& column : table.columns)
     // A head without words is no head, for a screen reader.
@@ -165,7 +169,7 @@ void Page::figures(const std::vector<Svg>& svgs, const std::string& caption, con
   body_ += svgs.size() > 1 ? "<figure><div class=\"many\">" : "<figure>";
   for (const Svg& svg : svgs) body_ += svg.text() + "\n";
   if (svgs.size() > 1) body_ += "</div>";
-  body_ += fmt::format("<figcaption>{}</figcaption>", escaped(caption));
+  body_ += fmt::format("<figcaption>{}</figcaption>", prose(caption));
   append_data(data);
   body_ += "</figure>\n";
 }
@@ -179,7 +183,7 @@ void Page::image(std::span<const uint8_t> png, const std::string& alt, const std
   body_ += fmt::format("<figure><img alt=\"{}\"{} src=\"data:image/png;base64,", escaped(alt),
                        width > 0 ? fmt::format(" width=\"{}\"", width) : "");
   body_ += base64(png);
-  body_ += fmt::format("\"/><figcaption>{}</figcaption></figure>\n", escaped(caption));
+  body_ += fmt::format("\"/><figcaption>{}</figcaption></figure>\n", prose(caption));
 }
 
 std::string Page::html() const {

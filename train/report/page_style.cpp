@@ -54,7 +54,8 @@ dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 @page{margin:16mm 14mm}
 body{font-size:10.5pt}header,main,nav{max-width:none;padding:0}
 nav,summary{display:none}details>*{display:none}
-h2,h3{break-after:avoid}figure,tr,.note{break-inside:avoid}figure img{max-height:205mm;width:auto}
+h2,h3,caption,thead{break-after:avoid}tbody tr:first-child{break-before:avoid}
+figure,tr,.note{break-inside:avoid}figure img{max-height:205mm;width:auto}
 pre{max-height:none;white-space:pre-wrap}.wide{overflow:visible}table{font-size:8.5pt}th,td{padding:.2rem .45rem}
 .badges li,.note{border:1px solid var(--line)}
 a{color:inherit;text-decoration:none}

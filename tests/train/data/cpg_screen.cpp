@@ -1,6 +1,7 @@
 #include "tests/train/data/cpg_screen.h"
 
 #include "kernels/base/philox.h"
+#include "tests/paths.h"
 #include "train/data/png.h"
 
 #include <fmt/core.h>
@@ -43,7 +44,7 @@ void write_cpg_images(const fs::path& dir, int size, const std::string& below) {
 }
 
 fs::path cdcl_data(const std::string& name) {
-  const fs::path path = fs::path(MONO_SOURCE_DIR) / ".." / "shared" / "data" / "cdcl" / name;
+  const fs::path path = fs::path(test::shared_folder()) / "data" / "cdcl" / name;
   return fs::exists(path) ? path : fs::path();
 }
 

@@ -1,6 +1,7 @@
 #include "tests/train/data/test_screen.h"
 
 #include "kernels/base/philox.h"
+#include "tests/paths.h"
 #include "train/data/png.h"
 
 #include <unistd.h>
@@ -37,7 +38,7 @@ std::string read_text(const fs::path& path) {
 }
 
 fs::path real_data(const std::string& name) {
-  const fs::path path = fs::path(MONO_SOURCE_DIR) / ".." / "shared" / "data" / "rxrx1" / name;
+  const fs::path path = fs::path(test::shared_folder()) / "data" / "rxrx1" / name;
   return fs::exists(path) ? path : fs::path();
 }
 

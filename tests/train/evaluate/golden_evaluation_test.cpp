@@ -194,8 +194,7 @@ TEST_F(GoldenEvaluation, LinearProbeStepsEqualNumPy) {
 
 // A LINCS plate: 24 DMSO wells, 58 compounds at several doses, 454 features of CellProfiler.
 TEST(Grit, OfARealPlateEqualsTheGoldenTable) {
-  const std::filesystem::path folder =
-      std::filesystem::path(MONO_SOURCE_DIR) / "../shared/data/cdcl";
+  const std::filesystem::path folder = std::filesystem::path(test::shared_folder()) / "data/cdcl";
   const std::filesystem::path plate =
       folder / "cytominer_eval/SQ00015054_normalized_feature_select.csv.gz";
   if (!std::filesystem::exists(plate)) GTEST_SKIP() << plate << " is not there";
