@@ -4,6 +4,10 @@
 #
 #   tools/quickstart.sh [DIR]      # default: runs/quickstart; 5 to 15 minutes on two cores
 set -euo pipefail
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+  sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+  exit
+fi
 cd "$(dirname "$0")/.."
 out=${1:-runs/quickstart}
 tools/install_deps.sh

@@ -13,6 +13,10 @@
 #
 # Installs what is missing first (Debian packages, as root or through sudo; not CUDA).
 set -euo pipefail
+if [ "${1:-}" = --help ] || [ "${1:-}" = -h ]; then
+  sed -n '2,/^[^#]/{/^#/s/^# \{0,1\}//p}' "$0"
+  exit
+fi
 cd "$(dirname "$0")/.."
 preset=${1:-cpu}
 if [ "$preset" = cuda ]; then

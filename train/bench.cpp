@@ -44,6 +44,9 @@ void check(const BenchOptions& options) {
     fail(ErrorKind::usage, "bench: precision is '{}'; expected f32 or bf16", options.precision);
   if (options.step != "supervised" && options.step != "cdcl")
     fail(ErrorKind::usage, "bench: --step is '{}'; expected supervised or cdcl", options.step);
+  if (options.step == "cdcl" && !options.model.starts_with("deit"))
+    fail(ErrorKind::usage, "bench: --step cdcl is one of a DeiT, and --model is '{}'",
+         options.model);
   if (options.link_gbytes < 0 || options.link_us < 0 || options.bucket_mb <= 0)
     fail(ErrorKind::usage,
          "bench: --link-gbytes ({}) and --link-us ({}) are at least 0, --bucket-mb ({}) is above 0",

@@ -26,7 +26,8 @@ constexpr const char* kExitCodes = R"(Exit codes:
   0  done                            4  diverged: a loss or weight that is not finite
   1  a fault of this program         5  storage: a write that failed, a full disk
   2  command line or recipe          6  device or collective
-  3  data: the content of a file    75  interrupted by a signal, everything saved)";
+  3  data: the content of a file     7  reproduce: an asserted order did not come out
+                                    75  interrupted by a signal, everything saved)";
 
 // Each add_ function declares a command, binds its flags to an option struct that it owns, and
 // returns what runs it.
@@ -107,14 +108,16 @@ void bind_sets(CLI::App& command, std::vector<std::string>& sets) {
       ->allow_extra_args(false);
 }
 
-// What training starts from: other spellings of keys.
+// What training starts from: other spellings of keys. --set comes after all of these and wins.
 void bind_start(CLI::App& command, std::vector<std::string>& sets) {
   command.add_option_function<std::string>(
       "--weights",
-      [&sets](const std::string& file) { sets.push_back(text_set("model.weights", file)); },
+      [&sets](const std::string& file) {
+        sets.insert(sets.begin(), text_set("model.weights", file));
+      },
       "ImageNet weights of the backbone (.safetensors), as --set model.weights=...");
   command.add_flag_callback(
-      "--from-scratch", [&sets] { sets.push_back("model.from_scratch=true"); },
+      "--from-scratch", [&sets] { sets.insert(sets.begin(), "model.from_scratch=true"); },
       "random weights where the recipe wants ImageNet's; labels every result");
 }
 
@@ -126,7 +129,7 @@ void bind_recipe(CLI::App& command, std::string& recipe, std::vector<std::string
     command.add_option_function<std::string>(
         flag,
         [&sets, key = std::string(key)](const std::string& value) {
-          sets.push_back(key + "=" + value);
+          sets.insert(sets.begin(), key + "=" + value);
         },
         help);
   };
@@ -183,8 +186,8 @@ void bind_run(CLI::App& command, Options& options) {
 void bind_embeddings(CLI::App& command, EmbeddingsOptions& options) {
   constexpr const char* kGroup = "Instead of a run, an embedding";
   const auto mine = [&](CLI::Option* option) { return option->group(kGroup); };
-  mine(command.add_option("--embeddings", options.folder,
-                          "the folder of embeddings.npy, metadata.csv"));
+  CLI::Option* embeddings = mine(command.add_option("--embeddings", options.folder,
+                                                    "the folder of embeddings.npy, metadata.csv"));
   mine(command.add_option("--out", options.out, "receives the report as JSON"));
   mine(command.add_flag("--json", options.json, "JSON on stdout instead of the table"));
   const auto column = [&](const char* flag, std::string& name, const char* what) {
@@ -201,11 +204,20 @@ void bind_embeddings(CLI::App& command, EmbeddingsOptions& options) {
   mine(command.add_option("--negative-control", options.columns.negative_control,
                           "the value that marks negative controls"));
   mine(command.add_option("--k", options.k, "neighbours of k-NN")->check(CLI::Range(1, 10000)));
-  mine(command.add_option("--kbet-k", options.kbet_neighbours,
-                          "of kBET; without it 0.5 % of the images, at least 5 a batch"));
+  mine(command
+           .add_option("--kbet-k", options.kbet_neighbours,
+                       "of kBET; without it 0.5 % of the images, at least 5 a batch")
+           ->check(CLI::Range(2, 1000000)));
   mine(command.add_flag("--cdcl-compat", options.cdcl_compat, "kBET as CDCL's code has it"));
-  mine(command.add_option("--probe-epochs", options.probe_epochs,
-                          "of the linear probe; 0: without it"));
+  mine(command
+           .add_option("--probe-epochs", options.probe_epochs, "of the linear probe; 0: without it")
+           ->check(CLI::Range(0, 100000)));
+  for (CLI::Option* option : command.get_options()) {
+    if (option == embeddings) continue;
+    if (option->get_group() == kGroup) option->needs(embeddings);
+    for (const char* of_a_run : {"--split", "--statistics", "--data", "--cache"})
+      if (option->check_name(of_a_run)) option->excludes(embeddings);
+  }
 }
 
 void bind_evaluate(CLI::App& command, EvaluateOptions& options) {
@@ -449,6 +461,9 @@ void check_words(const CLI::App& root, int argc, const char* const* argv) {
       if (std::find(known.begin(), known.end(), flag) == known.end())
         fail(ErrorKind::usage, "{}: unknown flag '{}'{}; see {} --help", full_name(*app), flag,
              did_you_mean(flag, known), full_name(*app));
+      if (word.ends_with("=") || (flag == word && i + 1 < argc && !*argv[i + 1]))
+        fail(ErrorKind::usage, "{}: {} is followed by nothing; is a variable empty?",
+             full_name(*app), flag);
       continue;
     }
     const std::vector<std::string> commands = command_names(*app);

@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "kernels/base/suggest.h"
 #include "models/registry.h"
 #include "models/weights.h"
 #include "nn/functional/augmentation.h"
@@ -150,6 +151,11 @@ int rows_of(const SafetensorsFile& weights, const std::string& name, int otherwi
 
 std::vector<int64_t> check_input(const SafetensorsFile& input, const ForwardOptions& options) {
   const SafetensorsEntry& x = input.entry("x");
+  const std::vector<std::string> known = {"x", "dy", "domain"};
+  for (const SafetensorsEntry& entry : input.entries())
+    if (std::ranges::find(known, entry.name) == known.end())
+      fail(ErrorKind::data, "{}: unknown tensor '{}'{}; expected x, dy, domain", input.path(),
+           entry.name, did_you_mean(entry.name, known));
   if (x.shape.size() != 4 || x.shape[1] != options.channels ||
       std::ranges::any_of(x.shape, [](int64_t extent) { return extent < 1 || extent > 1 << 20; }))
     fail(ErrorKind::data, "{}: 'x' is {}; expected (N,{},H,W) for --channels {}", input.path(),
@@ -176,6 +182,11 @@ Device device_for(const ForwardOptions& options, DType dtype) {
 }  // namespace
 
 int run_forward(const ForwardOptions& options) {
+  for (const auto& [flag, file] :
+       {std::pair{"--weights", options.weights}, std::pair{"--input", options.input}})
+    if (std::error_code error; std::filesystem::equivalent(file, options.output, error))
+      fail(ErrorKind::usage, "--output {}: is the file of {}, which it would replace",
+           options.output.string(), flag);
   const DType dtype = parse_precision(options.precision), master = master_of(dtype);
   if (options.mode != "train" && options.mode != "eval")
     fail(ErrorKind::usage, "unknown mode '{}'; expected train or eval", options.mode);

@@ -3,7 +3,13 @@
 // images, a checkpoint written and read back, and what the whole run will need of memory, disk and
 // time.
 #include <fmt/format.h>
+#include <stdlib.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+#include "kernels/base/thread_pool.h"
 #include "nn/functional/convolution.h"
 #include "train/commands.h"
 #include "train/data/commands.h"
@@ -24,11 +30,24 @@ double gigabytes(double bytes) {
   return bytes * 1e-9;
 }
 
+// `where`, or the nearest folder above it that there is.
+fs::path nearest_folder(const fs::path& where) {
+  fs::path there = fs::absolute(where);
+  while (!fs::exists(there)) there = there.parent_path();
+  if (!fs::is_directory(there))
+    fail(ErrorKind::storage, "{}: is no folder; choose another --out", there.string());
+  return there;
+}
+
 // A folder of its own below `where`, gone with this object.
 class TrialFolder {
  public:
-  explicit TrialFolder(const fs::path& where) : path_(where / ".monolayer-check") {
-    fs::remove_all(path_);
+  explicit TrialFolder(const fs::path& where) {
+    std::string name = (where / ".monolayer-check-XXXXXX").string();
+    if (!mkdtemp(name.data()))
+      fail(ErrorKind::storage, "{}: no folder can be made in it: {}", where.string(),
+           std::strerror(errno));
+    path_ = name;
   }
   ~TrialFolder() {
     std::error_code ignored;
@@ -41,13 +60,6 @@ class TrialFolder {
  private:
   fs::path path_;
 };
-
-// The free bytes of the file system that `where`, or the nearest folder above it, is on.
-double free_bytes(fs::path where) {
-  where = fs::absolute(where);
-  while (!fs::exists(where)) where = where.parent_path();
-  return static_cast<double>(fs::space(where).available);
-}
 
 // One optimiser step on a single group of a few images; says what a real one will take.
 void try_and_tell(const Recipe& recipe, RunSetup& setup, Model& model) {
@@ -84,17 +96,39 @@ double try_a_checkpoint(const fs::path& where, const RunSetup& setup, Model& mod
   return bytes;
 }
 
+// Reads every record that the run would; a damaged one ends it here.
+void read_all(const RunSetup& setup) {
+  const Split& split = setup.split;
+  std::vector<int> sites;
+  for (const std::vector<int>* part : {&split.bank, &split.train, &split.validation, &split.test})
+    sites.insert(sites.end(), part->begin(), part->end());
+  std::ranges::sort(sites);
+  sites.erase(std::unique(sites.begin(), sites.end()), sites.end());
+  const size_t bytes = setup.channels.size() * static_cast<size_t>(setup.images->height()) *
+                       static_cast<size_t>(setup.images->width());
+  Progress progress("check", static_cast<int64_t>(sites.size()), "sites");
+  parallel_for(static_cast<int64_t>(sites.size()), [&](int64_t i, int) {
+    std::vector<uint8_t> planes(bytes);
+    setup.images->read(sites[static_cast<size_t>(i)], setup.channels, planes.data());
+  });
+  progress.advance(static_cast<int64_t>(sites.size()));
+}
+
 }  // namespace
 
 int run_check(const PreflightOptions& options) {
   const Device device = choose_device(options.compute.device, options.compute.threads);
   set_kernel_choice(parse_kernel_choice(options.compute.kernels));
   const Recipe recipe = load_recipe(options.recipe, options.sets);
+  const fs::path out = options.out.empty() ? fs::temp_directory_path() : options.out;
+  const fs::path folder = nearest_folder(out);
+  if (RunDirectory::without_writing(out).has_run()) check_same_recipe(out, recipe);
   fmt::print("recipe     ok: {}, hash {}\n", recipe.name, recipe_hash(recipe));
 
   const int damage =
       options.cache.empty() ? run_data_check({.data = options.data, .quick = !options.deep}) : 0;
   const std::unique_ptr<RunSetup> setup = set_up(recipe, options.data, options.cache, device);
+  if (!options.cache.empty() && options.deep) read_all(*setup);
   const int64_t steps = steps_per_epoch(*setup);
   fmt::print(
       "data       {}: {} training and {} test images ({}), {} classes, {} experiments, {} steps an "
@@ -104,10 +138,9 @@ int run_check(const PreflightOptions& options) {
       setup->left_out.size());
 
   const std::unique_ptr<Model> model = make_model(*setup);
-  const fs::path out = options.out.empty() ? fs::temp_directory_path() : options.out;
-  const double checkpoint = try_a_checkpoint(out, *setup, *model);
+  const double checkpoint = try_a_checkpoint(folder, *setup, *model);
   const double needed = checkpoint * static_cast<double>(recipe.checkpoint.keep + 1);
-  const double available = free_bytes(out);
+  const auto available = static_cast<double>(fs::space(folder).available);
   fmt::print(
       "checkpoint ok: written and read back, {:.3f} GB; {:.3f} GB for {} and the next, {:.1f} "
       "GB free at {}\n",

@@ -53,7 +53,7 @@ GroupShare share_of(const Communicator& ranks, int64_t groups) {
         fitting.push_back(n);
     fail(ErrorKind::usage,
          "batch.groups = {} cannot be shared out to {} ranks: each takes the same number of "
-         "groups, a power of two; start {} ranks, or set batch.groups to a multiple of {}",
+         "groups, a power of two; start {} ranks, or set batch.groups to {} times 1, 2, 4 or so",
          all, size, fmt::join(fitting, ", "), size);
   }
   return {all, ranks.rank() * count, count};

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "kernels/base/error.h"
@@ -180,9 +181,20 @@ bool contains(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// The right key for a wrong one: nearest as a whole, else one with the same last part.
+// The right key for a wrong one: what other programs call it; nearest as a whole; else one with the
+// same last part.
 std::string key_suggestion(const std::string& key) {
-  std::string near = nearest_name(key, known_keys());
+  static const std::map<std::string, std::string> other_words = {
+      {"lr", "optim.lr"},
+      {"learning_rate", "optim.lr"},
+      {"optim.learning_rate", "optim.lr"},
+      {"batch_size", "batch.group_size"},
+      {"train.batch_size", "batch.group_size"},
+      {"epochs", "train.epochs"},
+      {"model.name", "model.backbone"},
+      {"model.arch", "model.backbone"}};
+  const auto word = other_words.find(key);
+  std::string near = word != other_words.end() ? word->second : nearest_name(key, known_keys());
   const std::string last = key.substr(key.rfind('.') + 1);
   for (const std::string& known : known_keys())
     if (near.empty() && known.substr(known.rfind('.') + 1) == last) near = known;

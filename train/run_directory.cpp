@@ -72,18 +72,38 @@ bool RunDirectory::has_run() const {
   return fs::exists(path_ / "recipe.toml");
 }
 
-void RunDirectory::start(const Recipe& recipe, RunInfo info) const {
+namespace {
+
+void write_run_info(const fs::path& run, const std::string& recipe, const RunInfo& info) {
   Json json = Json::object();
   json["format_version"] = 1;
-  json["recipe"] = recipe.name;
-  json["recipe_hash"] = recipe_hash(recipe);
+  json["recipe"] = recipe;
+  json["recipe_hash"] = info.recipe_hash;
   json["data"] = info.data;
   json["cache"] = info.cache;
-  json["version"] = program_version();
-  json["commit"] = program_commit();
-  json["instruction_set"] = instruction_set();
-  write_file_durably((path_ / "run.json").string(), json.text());
+  json["version"] = info.version;
+  json["commit"] = info.commit;
+  json["instruction_set"] = info.instruction_set;
+  write_file_durably((run / "run.json").string(), json.text());
+}
+
+}  // namespace
+
+void RunDirectory::start(const Recipe& recipe, RunInfo info) const {
+  info.recipe_hash = recipe_hash(recipe);
+  info.version = program_version();
+  info.commit = program_commit();
+  info.instruction_set = instruction_set();
+  write_run_info(path_, recipe.name, info);
   write_file_durably((path_ / "recipe.toml").string(), recipe_text(recipe));
+}
+
+void RunDirectory::moved(const std::string& data, const std::string& cache) const {
+  RunInfo info = read_run_info(path_);
+  if (info.data == data && info.cache == cache) return;
+  info.data = data;
+  info.cache = cache;
+  write_run_info(path_, read_run_recipe(path_).name, info);
 }
 
 Recipe read_run_recipe(const fs::path& run) {
@@ -97,6 +117,12 @@ RunInfo read_run_info(const fs::path& run) {
   json["format_version"].integer(1, 1);
   return {json["recipe_hash"].string(), json["data"].string(),   json["cache"].string(),
           json["version"].string(),     json["commit"].string(), json["instruction_set"].string()};
+}
+
+void check_extension(const fs::path& out, const char* extension) {
+  if (out.extension() != extension)
+    fail(ErrorKind::usage, "--out {}: does not end with {}, as what is written there does",
+         out.string(), extension);
 }
 
 void check_same_recipe(const fs::path& run, const Recipe& now) {

@@ -42,6 +42,8 @@ class RunDirectory {
 
   // Writes recipe.toml and run.json (version, commit and instruction set are filled in).
   void start(const Recipe& recipe, RunInfo info) const;
+  // The run has gone on with its screen and cache (absolute paths) in another place.
+  void moved(const std::string& data, const std::string& cache) const;
 
  private:
   RunDirectory(std::filesystem::path path, int lock) : path_(std::move(path)), lock_(lock) {}
@@ -57,6 +59,10 @@ RunInfo read_run_info(const std::filesystem::path& run);
 // Ends with ErrorKind::usage, listing the keys, if `now` differs from the run's recipe in anything
 // that decides results.
 void check_same_recipe(const std::filesystem::path& run, const Recipe& now);
+
+// ErrorKind::usage unless `out` (of --out) ends with `extension` (".html"): a slip there would
+// replace a table or a recipe.
+void check_extension(const std::filesystem::path& out, const char* extension);
 
 // Creates a folder and those above it. ErrorKind::storage.
 void make_folder(const std::filesystem::path& path);

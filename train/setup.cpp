@@ -292,8 +292,6 @@ ModelOptions model_options(const RunSetup& setup) {
   return options;
 }
 
-namespace {
-
 void check_start(const Recipe& recipe) {
   const Recipe::Model& m = recipe.model;
   if (!m.weights.empty() && !m.init_from.empty())
@@ -311,7 +309,7 @@ void check_start(const Recipe& recipe) {
         recipe.name, m.backbone);
 }
 
-}  // namespace
+namespace {}  // namespace
 
 SelfSupervisedConfig self_supervised_config(const RunSetup& setup) {
   const Recipe::SelfSupervised& ssl = setup.recipe.ssl;

@@ -60,6 +60,9 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
                                  Device device = Device::cpu,
                                  const std::function<void()>& reading = {});
 
+// Error(usage) where a recipe that starts from ImageNet weights is given none, or two starts.
+void check_start(const Recipe& recipe);
+
 // How many channels the recipe takes of a screen's images.
 size_t channel_count(const Recipe& recipe, const Dataset& screen);
 

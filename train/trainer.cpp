@@ -411,6 +411,7 @@ int train(const TrainOptions& options, Communicator& ranks) {
              fmt::format("{}, hash {}, all keys {}", recipe.name, recipe_hash(recipe),
                          hash_text(hash64(recipe_text(recipe)))));
   share_of(ranks, recipe.batch.groups);
+  check_start(recipe);
   const bool was_there = std::filesystem::exists(options.out);
   // Rank 0 makes or opens the folder; what is wrong with it ends all ranks there.
   const RunDirectory run =
@@ -442,16 +443,16 @@ int train(const TrainOptions& options, Communicator& ranks) {
     if (device == Device::cuda && ranks.size() > 1 && recipe.ranks.gpu_sums == GpuSums::nccl)
       nccl = nccl_over(ranks, recipe.ranks.timeout_s);
     trainer.emplace(*setup, run, nccl ? *nccl : ranks, signals, options);
+    RunInfo info;
+    info.data = std::filesystem::absolute(options.data).string();
+    if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
     if (run.writes()) {
-      if (!run.has_run()) {
-        RunInfo info;
-        info.data = std::filesystem::absolute(options.data).string();
-        if (!options.cache.empty()) info.cache = std::filesystem::absolute(options.cache).string();
-        run.start(recipe, info);
-      }
+      if (!run.has_run()) run.start(recipe, info);
       list_left_out(*setup, run);
     }
-    return trainer->train();
+    const int code = trainer->train();
+    if (run.writes()) run.moved(info.data, info.cache);  // a resumed run, its screen elsewhere
+    return code;
   } catch (...) {
     if (ranks.size() == 1) throw;
     folder.reset();

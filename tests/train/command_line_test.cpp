@@ -11,6 +11,7 @@
 
 #include "kernels/base/gpu.h"
 #include "tests/paths.h"
+#include "tests/train/evaluate/tiny_run.h"
 #include "tests/train/tiny_screen.h"
 #include "train/recipe.h"
 #include "train/run_directory.h"
@@ -143,6 +144,67 @@ TEST_F(CommandLine, RecipesAndSets) {
          recipe + ":3:1: unknown key 'optim.momentun'; did you mean 'optim.momentum'?");
 }
 
+TEST_F(CommandLine, SetComesLast) {
+  const fs::path screen = folder_ / "screen";
+  test::write_tiny_screen(screen);
+  // Both out of range: what is refused is what counts.
+  expect({"train", "--recipe", "smoke/rxrx1/table1/adabn", "--data", screen, "--out",
+          folder_ / "run", "--set", "seed=-4", "--seed", "-3"},
+         2, "-4 is out of range");
+  expect({"train", "--recipe", "smoke/rxrx1/table1/adabn", "--data", screen, "--out", ""}, 2,
+         "--out is followed by nothing");
+  expect({"train", "--recipe", "smoke/rxrx1/table1/adabn", "--data", screen, "--out",
+          folder_ / "run", "--set", "lr=0.1"},
+         2, "did you mean 'optim.lr'?");
+}
+
+TEST_F(CommandLine, OutputsReplaceNeitherTablesNorRecipes) {
+  const fs::path mine = folder_ / "metadata.csv", screen = folder_ / "screen";
+  std::ofstream(mine) << "mine\n";
+  test::write_tiny_screen(screen);
+  expect({"report", folder_, "--out", mine}, 2, "does not end with .html");
+  expect({"data", "report", "--data", screen, "--out", mine}, 2, "does not end with .html");
+  expect({"evaluate", "--embeddings", folder_, "--out", mine}, 2, "does not end with .json");
+  expect({"data", "pack", "--data", screen, "--out", mine}, 2, "is there, and is no image cache");
+  expect({"forward", "--model", "resnet18", "--weights", mine, "--input", folder_ / "x", "--output",
+          mine},
+         2, "is the file of --weights, which it would replace");
+  EXPECT_EQ(content_of(mine), "mine\n");
+}
+
+TEST_F(CommandLine, FlagsOfARunAndOfAnEmbeddingDoNotMix) {
+  expect({"evaluate", folder_, "--json"}, 2, "--json requires --embeddings");
+  expect({"evaluate", "--embeddings", folder_, "--split", "separated"}, 2, "--embeddings");
+  expect({"bench", "--model", "resnet18", "--step", "cdcl"}, 2, "--step cdcl is one of a DeiT");
+}
+
+TEST_F(CommandLine, AFolderThatCannotBeReadIsNotOneWithoutImages) {
+  const fs::path screen = folder_ / "screen", locked = screen / "images" / "HUVEC-01" / "Plate1";
+  test::write_tiny_screen(screen);
+  fs::permissions(locked, fs::perms::none);
+  std::error_code error;
+  const bool readable = fs::directory_iterator(locked, error) != fs::directory_iterator();
+  if (!readable) expect({"data", "check", "--data", screen}, 3, "Plate1: cannot be read");
+  fs::permissions(locked, fs::perms::owner_all);
+  if (readable) GTEST_SKIP() << "root reads every folder";
+}
+
+TEST_F(CommandLine, CheckTriesTheFolderOfTheRun) {
+  const fs::path screen = folder_ / "screen", file = folder_ / "file";
+  test::write_tiny_screen(screen);
+  std::ofstream(file) << "mine\n";
+  const std::vector<std::string> words = {"check",  "--recipe", "smoke/rxrx1/table1/adabn",
+                                          "--data", screen,     "--out"};
+  auto with = [&](const fs::path& out) {
+    std::vector<std::string> all = words;
+    all.push_back(out);
+    return all;
+  };
+  expect(with(file), 5, "is no folder; choose another --out");
+  test::write_tiny_run(folder_ / "run", screen, {});
+  expect(with(folder_ / "run"), 2, "cannot be resumed with another recipe");
+}
+
 // A build with CUDA starts without a driver, too.
 TEST_F(CommandLine, WithoutAGpuAutoTrainsOnTheCpu) {
   std::string why = "this build has no CUDA";
@@ -184,6 +246,19 @@ TEST_F(CommandLine, TheDryRunNeedsTheTableOnly) {
   // Training and test images, steps an epoch (768 / 512), steps a run of 100 epochs.
   EXPECT_THAT(outcome.out, ContainsRegex("separated +baseline +768 +384 +1 +100 +2 +75.1"));
   EXPECT_THAT(outcome.out, HasSubstr("16 runs"));
+}
+
+// With images a step is tried, also of views, whose statistics would be read from the whole screen.
+TEST_F(CommandLine, TheDryRunTriesAStepOfViews) {
+  const fs::path screen = folder_ / "screen";
+  ASSERT_EQ(run({"data", "synth", "--out", screen, "--experiments", "27", "--wells", "4",
+                 "--sirnas", "2", "--image-size", "48", "--cell-types", "1"})
+                .code,
+            0);
+  const Outcome outcome =
+      run({"reproduce", "cdcl/table1", "--smoke", "--dry-run", "--data", screen});
+  EXPECT_EQ(outcome.code, 0) << outcome.err;
+  EXPECT_THAT(outcome.out, HasSubstr("from trial steps on this machine"));
 }
 
 // What is wrong with a run of views is said before it begins, and leaves no folder behind.

@@ -327,6 +327,11 @@ TEST_F(Forward, AMissingTensorOrFileIsNamed) {
   write_safetensors(options_.input, other);
   EXPECT_THAT(refusal(),
               testing::Pair(3, AllOf(HasSubstr(options_.input.string()), HasSubstr("'x'"))));
+  const SafetensorsTensor mistyped[] = {safetensors_f64("x", {8}, x),
+                                        safetensors_f64("domains", {8}, x)};
+  write_safetensors(options_.input, mistyped);
+  EXPECT_THAT(refusal(),
+              testing::Pair(3, HasSubstr("unknown tensor 'domains'; did you mean 'domain'?")));
   options_.input = file("absent.safetensors");
   EXPECT_THAT(refusal(), testing::Pair(testing::AnyOf(2, 3), HasSubstr("absent.safetensors")));
 }

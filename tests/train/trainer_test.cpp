@@ -130,6 +130,30 @@ TEST_F(TrainerTest, TheTestCurveIsRecordedAndDecidesNothing) {
   }
 }
 
+// As batch systems stage it: the screen is at another place each time.
+TEST_F(TrainerTest, AResumedRunKnowsWhereItsScreenIsNow) {
+  test::TempDir dir;
+  TrainOptions run = options(dir / "run");
+  run.data = dir / "first";
+  fs::copy(screen_->path(), run.data, fs::copy_options::recursive);
+  ASSERT_EQ(run_train(run), 0);
+  const auto before = weights_of(run.out);
+  fs::remove_all(list_checkpoints(run.out).front());
+  fs::rename(run.data, dir / "second");
+  try {
+    load_run(run.out, {}, {}, {});
+    ADD_FAILURE() << "found";
+  } catch (const Error& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("first (run.json), where there is nothing now"));
+  }
+  run.data = dir / "second";
+  run.resume = true;
+  ASSERT_EQ(run_train(run), 0);
+  EXPECT_EQ(weights_of(run.out), before);
+  EXPECT_EQ(read_run_info(run.out).data, (dir / "second").string());
+  EXPECT_FALSE(load_run(run.out, {}, {}, {}).other_screen);
+}
+
 TEST_F(TrainerTest, ATestCurveWithAGapIsNone) {
   test::TempDir dir;
   const RunDirectory run(dir / "run");

@@ -7,6 +7,10 @@
 # divided among the ranks unless --threads says otherwise; on GPUs each rank takes its own. Exit codes
 # are train_rxrx's, also where mpirun has one of its own for a rank that was killed: 6.
 set -euo pipefail
+if [ $# -lt 3 ]; then
+  echo "usage: one_node.sh RECIPE DATA OUT [train_rxrx flags]" >&2
+  exit 2
+fi
 recipe=$1 data=$2 out=$3
 shift 3
 mpirun -np "${RANKS:-8}" --bind-to none \

@@ -199,6 +199,10 @@ std::vector<std::string> sorted_names(const fs::path& folder) {
   std::error_code error;
   for (fs::directory_iterator it(folder, error), end; !error && it != end; it.increment(error))
     names.push_back(it->path().filename().string());
+  // One that is not there is one of images that were not acquired.
+  if (error && error != std::errc::no_such_file_or_directory && error != std::errc::not_a_directory)
+    fail(ErrorKind::data, "{}: cannot be read: {}; without it its images would count as absent",
+         folder.string(), error.message());
   std::sort(names.begin(), names.end());
   return names;
 }

@@ -12,6 +12,7 @@
 namespace mono {
 
 int run_evaluate_embeddings(const EmbeddingsOptions& options, const ComputeOptions& compute) {
+  if (!options.out.empty()) check_extension(options.out, ".json");
   const std::string& device = compute.device;
   if (choose_device(device == "auto" ? "cpu" : device, compute.threads) != Device::cpu)
     fail(ErrorKind::usage, "--device {}: embeddings are evaluated on the CPU; leave --device out",

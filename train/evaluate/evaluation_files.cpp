@@ -71,6 +71,7 @@ Json evaluation_json(const TrainedRun& run, const Evaluation& evaluation,
   json["recipe_hash"] = run.recipe_hash;
   json["seed"] = recipe.seed;
   json["step"] = run.step;
+  json["data"] = run.setup->dataset.root.string();
   json["stratified_by"] =
       recipe.data.split == SplitBy::stratified ? Json(key_of(recipe.data.stratified_by)) : Json();
   return json;
@@ -120,7 +121,9 @@ std::string percent(const Share& share) {
 
 std::filesystem::path write_evaluation(const std::filesystem::path& run_folder,
                                        const TrainedRun& run, const Evaluation& evaluation) {
-  const std::filesystem::path folder = run_folder / "evaluation";
+  // What is found on another screen does not replace the run's own figures.
+  std::filesystem::path folder = run_folder / "evaluation";
+  if (run.other_screen) folder /= "on-" + run.setup->dataset.root.filename().string();
   make_folder(folder);
   const std::string name =
       fmt::format("{}-{}{}", key_of(run.setup->recipe.data.split), name_of(evaluation.mode),

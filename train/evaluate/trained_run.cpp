@@ -10,6 +10,7 @@
 #include "train/recipe_keys.h"
 #include "train/run_directory.h"
 #include "train/run_weights.h"
+#include "train/train_checkpoint.h"
 
 namespace mono {
 namespace {
@@ -73,6 +74,12 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
   recipe.model.weights.clear();
   recipe.model.init_from.clear();
 
+  if (std::error_code error; data.empty() && !std::filesystem::exists(info.data, error))
+    fail(ErrorKind::data,
+         "{}: the run's screen was {} (run.json), where there is nothing now; say where it is with "
+         "--data",
+         run.string(), info.data);
+
   TrainedRun loaded;
   loaded.step = checkpoint.step;
   loaded.recipe_hash = checkpoint.recipe_hash;
@@ -82,6 +89,8 @@ TrainedRun load_run(const std::filesystem::path& run, const std::string& split,
                         cache.empty() ? own_cache : cache, device,
                         [&] { ranks.moving("reading the screen"); });
   check_same_images(ranks, *loaded.setup);
+  loaded.other_screen =
+      checkpoint.state["training_sites"].string() != training_sites_hash(*loaded.setup);
   if (recipe.batch.form == BatchForm::views) {
     loaded.model = make_evaluated_model(*loaded.setup);
     load_evaluated(*loaded.model, recipe, checkpoint.model, true);

@@ -20,6 +20,7 @@ struct TrainedRun {
   // groups on another screen has one only if the screen has as many classes.
   bool has_classifier = true;
   std::string recipe_hash;
+  bool other_screen = false;  // its training images are not those that the run was trained on
 
   // The images that figures are made of: the test images of the run's split. Where the experiment
   // is the target and test experiments are unseen (separated), no answer could be right: then they

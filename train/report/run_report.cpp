@@ -16,6 +16,7 @@
 #include "train/report/page.h"
 #include "train/report/predictions.h"
 #include "train/report/run_charts.h"
+#include "train/run_directory.h"
 #include "train/shell_quote.h"
 
 namespace mono::report {
@@ -538,6 +539,7 @@ void write_report(const RunReport& report, const fs::path& file) {
 namespace mono {
 
 int run_report(const RunReportOptions& options) {
+  if (!options.out.empty()) check_extension(options.out, ".html");
   const std::vector<std::filesystem::path> folders = report::find_runs(options.runs);
   std::vector<report::RunRecord> runs;
   for (const std::filesystem::path& folder : folders) runs.push_back(report::read_run(folder));

@@ -385,6 +385,7 @@ void open_screen(const ScreenReportOptions& options, Screen& screen) {
 
 int run_data_report(const ScreenReportOptions& options) {
   require_outside(options.out, options.data);
+  check_extension(options.out, ".html");
   if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
   const Device device = choose_device(options.compute.device, options.compute.threads);
   Screen screen;

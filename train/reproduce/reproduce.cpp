@@ -18,6 +18,7 @@
 #include "train/reproduce/pictures.h"
 #include "train/reproduce/results_page.h"
 #include "train/run_directory.h"
+#include "train/setup.h"
 #include "train/signals.h"
 #include "train/version.h"
 
@@ -89,7 +90,8 @@ ReproduceOptions with_screens(ReproduceOptions options) {
 void check_options(const ReproduceOptions& options) {
   if (options.data.empty() && options.cpg0004.empty() && (!options.smoke || options.dry_run))
     fail(ErrorKind::usage, "--data is required{}",
-         options.smoke ? " for --dry-run" : " (a rehearsal, --smoke, makes its own screens)");
+         options.smoke ? " for --dry-run: the screen, or a folder with its metadata.csv alone"
+                       : " (a rehearsal, --smoke, makes its own screens)");
   if (options.data.empty() && !options.cache.empty())
     fail(ErrorKind::usage, "--cache {}: belongs to --data, which is not given",
          options.cache.string());
@@ -186,6 +188,8 @@ int run_reproduce(const ReproduceOptions& given) {
   }
   make_folder(options.out);
   const SignalCatcher signals;
+  for (const PlannedRun& run : plan.runs)  // before hours of others
+    if (!run.finished && run.obstacle.empty()) check_start(run.recipe);
   const Execution execution = execute(plan, options, signals);
   if (execution.interrupted) return static_cast<int>(ErrorKind::interrupted);
 

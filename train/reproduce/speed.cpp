@@ -19,6 +19,13 @@ double seconds_per_flop(const PlannedRun& run, const Screen& screen, Device devi
   recipe.model.weights.clear();
   recipe.model.init_from.clear();
   const std::unique_ptr<RunSetup> setup = set_up(recipe, screen.data, screen.cache, device);
+  if (recipe.batch.form == BatchForm::views) {  // which need some: any do
+    NormalisationStats& any = setup->normalisation;
+    any.channels = setup->dataset.channels_on_disk;
+    any.groups = {"any"};
+    any.values.assign(static_cast<size_t>(any.channels), {.mean = 128, .std = 64});
+    any.group_of.assign(setup->dataset.sites.size(), 0);
+  }
   const std::unique_ptr<Model> model = make_model(*setup);
   const TrialStep trial = try_a_step(*setup, *model, kTrialImages);
   const double images = static_cast<double>(recipe.batch.images());

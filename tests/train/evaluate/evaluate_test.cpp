@@ -152,6 +152,21 @@ TEST_F(Evaluate, WithoutABatchHeadThereIsNoBatchAccuracy) {
   EXPECT_EQ(csv.rows[0].fields[4], "");
 }
 
+TEST_F(Evaluate, AnotherScreenDoesNotReplaceTheRunsOwnFigures) {
+  const fs::path run_folder = make_run({});
+  run(options_for(run_folder));
+  const fs::path own = run_folder / "evaluation" / "separated-running.json";
+  const std::string before = test::read_text(own);
+  test::TempDir dir;
+  fs::copy(read_run_info(run_folder).data, dir / "other", fs::copy_options::recursive);
+  const fs::path one = dir / "other" / "images" / "HUVEC-01" / "Plate1";
+  fs::remove(fs::directory_iterator(one)->path());
+  EvaluateOptions options = options_for(run_folder);
+  options.data = dir / "other";
+  EXPECT_THAT(run(options), HasSubstr("evaluation/on-other/separated-running.json"));
+  EXPECT_EQ(test::read_text(own), before);
+}
+
 TEST_F(Evaluate, Bf16ActivationsGiveFiniteFigures) {
   const fs::path run_folder = make_run(
       {"train.precision=bf16", "domain.adabn=true", "batch.one_experiment_per_group=true"});

@@ -1,7 +1,7 @@
 #include "tests/train/evaluate/tiny_run.h"
 
 #include "models/weights.h"
-#include "train/checkpoint.h"
+#include "train/train_checkpoint.h"
 
 namespace mono::test {
 
@@ -18,6 +18,7 @@ void write_tiny_run(const std::filesystem::path& run, const std::filesystem::pat
   CheckpointContent content;
   content.step = 7;
   content.recipe_hash = info.recipe_hash;
+  content.state["training_sites"] = training_sites_hash(*setup);
   for (const NamedTensor& tensor : weights)
     content.model.push_back({tensor.name, tensor.shape, tensor.values.span<float>()});
   CheckpointStore(folder, 2).save(content);
