@@ -127,7 +127,7 @@ CachingAllocator::Blocks::iterator CachingAllocator::take_segment(size_t size) {
   if (!segment)
     fail(ErrorKind::device,
          "out of memory on {}: {:.1f} MB wanted beside {:.1f} MB in use and {:.1f} MB held for "
-         "reuse; use a smaller batch.group_size or data.image_size",
+         "reuse; use a smaller batch or smaller images",
          place(), megabytes(static_cast<int64_t>(size)), megabytes(counters_.active_bytes),
          megabytes(counters_.cached_bytes));
   ++counters_.system_requests;

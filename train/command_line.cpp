@@ -62,6 +62,7 @@ void bind_compute(CLI::App& command, ComputeOptions& options) {
 }
 
 void bind_forward(CLI::App& command, ForwardOptions& options) {
+  command.option_defaults()->always_capture_default();
   command.add_option("--model", options.model, "as in `list models`")->required();
   command.add_option("--channels", options.channels, "input channels");
   command.add_option("--classes", options.classes, "outputs");
@@ -78,6 +79,7 @@ void bind_forward(CLI::App& command, ForwardOptions& options) {
 }
 
 void bind_bench(CLI::App& command, BenchOptions& options) {
+  command.option_defaults()->always_capture_default();
   command.add_option("--model", options.model, "as in `list models`")->required();
   command.add_option("--channels", options.channels, "input channels");
   command.add_option("--classes", options.classes, "outputs");

@@ -138,14 +138,17 @@ class PlanText {
       const int64_t unlabelled = std::ranges::count_if(
           screen.dataset.sites, [](const Site& site) { return site.sirna_id < 0; });
       if (unlabelled == 0) continue;
-      text_ += fmt::format(
-          "\n{} test images have no class in the table: the stratified split leaves them out, and "
-          "figures that need\nthe classes of all test images are refused:\n",
-          with_commas(unlabelled));
+      std::string refused;
       for (const PlannedExperiment& planned : plan_.experiments)
         for (const Column& column : planned.experiment->columns)
           if (planned.experiment->needs_classes && refuses(planned, column))
-            text_ += fmt::format("  {}: {}\n", planned.experiment->id, column.title);
+            refused += fmt::format("  {}: {}\n", planned.experiment->id, column.title);
+      text_ += fmt::format(
+          "\n{} test images have no class in the table: the stratified split leaves them out{}\n{}",
+          with_commas(unlabelled),
+          refused.empty() ? ""
+                          : ", and figures that need\nthe classes of all test images are refused:",
+          refused);
     }
   }
 
