@@ -107,11 +107,15 @@ void read_all(const RunSetup& setup) {
   const size_t bytes = setup.channels.size() * static_cast<size_t>(setup.images->height()) *
                        static_cast<size_t>(setup.images->width());
   Progress progress("check", static_cast<int64_t>(sites.size()), "sites");
-  parallel_for(static_cast<int64_t>(sites.size()), [&](int64_t i, int) {
-    std::vector<uint8_t> planes(bytes);
-    setup.images->read(sites[static_cast<size_t>(i)], setup.channels, planes.data());
-  });
-  progress.advance(static_cast<int64_t>(sites.size()));
+  constexpr size_t kChunk = 256;
+  for (size_t begin = 0; begin < sites.size(); begin += kChunk) {
+    const size_t count = std::min(kChunk, sites.size() - begin);
+    parallel_for(static_cast<int64_t>(count), [&](int64_t i, int) {
+      std::vector<uint8_t> planes(bytes);
+      setup.images->read(sites[begin + static_cast<size_t>(i)], setup.channels, planes.data());
+    });
+    progress.advance(static_cast<int64_t>(count));
+  }
 }
 
 }  // namespace

@@ -309,8 +309,6 @@ void check_start(const Recipe& recipe) {
         recipe.name, m.backbone);
 }
 
-namespace {}  // namespace
-
 SelfSupervisedConfig self_supervised_config(const RunSetup& setup) {
   const Recipe::SelfSupervised& ssl = setup.recipe.ssl;
   SelfSupervisedConfig config;

@@ -117,7 +117,7 @@ TEST(DeviceAllocator, SaysHowMuchIsMissing) {
     });
     EXPECT_THAT(message, HasSubstr(gpu::properties()->name));
     EXPECT_THAT(message, HasSubstr("MB wanted beside"));
-    EXPECT_THAT(message, HasSubstr("batch.group_size"));
+    EXPECT_THAT(message, HasSubstr("use a smaller batch or smaller images"));
   });
 }
 

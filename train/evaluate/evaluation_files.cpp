@@ -123,7 +123,8 @@ std::filesystem::path write_evaluation(const std::filesystem::path& run_folder,
                                        const TrainedRun& run, const Evaluation& evaluation) {
   // What is found on another screen does not replace the run's own figures.
   std::filesystem::path folder = run_folder / "evaluation";
-  if (run.other_screen) folder /= "on-" + run.setup->dataset.root.filename().string();
+  if (run.other_screen)
+    folder /= "on-" + std::filesystem::canonical(run.setup->dataset.root).filename().string();
   make_folder(folder);
   const std::string name =
       fmt::format("{}-{}{}", key_of(run.setup->recipe.data.split), name_of(evaluation.mode),
