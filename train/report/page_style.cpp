@@ -55,7 +55,7 @@ dt{color:var(--muted)}dd{margin:0;overflow-wrap:anywhere}
 body{font-size:10.5pt}header,main,nav{max-width:none;padding:0}
 nav,summary{display:none}details>*{display:none}
 h2,h3,caption,thead{break-after:avoid}tbody tr:first-child{break-before:avoid}
-figure,tr,.note{break-inside:avoid}figure img{max-height:205mm;width:auto}
+figure,caption,tr,.note{break-inside:avoid}figure img{max-height:205mm;width:auto}
 pre{max-height:none;white-space:pre-wrap}.wide{overflow:visible}table{font-size:8.5pt}th,td{padding:.2rem .45rem}
 .badges li,.note{border:1px solid var(--line)}
 a{color:inherit;text-decoration:none}
