@@ -77,6 +77,8 @@ def corrupt(kind, pid, run):
                         memory.write(value)
                 print(f"{kind} in {weights[0]} of process {pid}")
                 return 0
+        except FileNotFoundError:
+            pass  # rank 0 has removed that checkpoint meanwhile; or the process is gone: os.kill says
         finally:
             os.kill(pid, signal.SIGCONT)
         time.sleep(0.01)
