@@ -463,7 +463,7 @@ void check_words(const CLI::App& root, int argc, const char* const* argv) {
       if (std::find(known.begin(), known.end(), flag) == known.end())
         fail(ErrorKind::usage, "{}: unknown flag '{}'{}; see {} --help", full_name(*app), flag,
              did_you_mean(flag, known), full_name(*app));
-      if (word.ends_with("=") || (flag == word && i + 1 < argc && !*argv[i + 1]))
+      if (word == flag + "=" || (flag == word && i + 1 < argc && !*argv[i + 1]))
         fail(ErrorKind::usage, "{}: {} is followed by nothing; is a variable empty?",
              full_name(*app), flag);
       continue;

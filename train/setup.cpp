@@ -211,9 +211,10 @@ class WatchedImages final : public ImageSource {
   int height() const override { return source_->height(); }
   int width() const override { return source_->width(); }
 
-  std::unique_ptr<ImageSource> source_;
+  std::unique_ptr<ImageSource> release() { return std::move(source_); }
 
  private:
+  std::unique_ptr<ImageSource> source_;
   const std::function<void()>& reading_;
 };
 
@@ -247,7 +248,7 @@ std::unique_ptr<RunSetup> set_up(const Recipe& recipe, const std::filesystem::pa
            data.string(), setup->split.train.empty() ? "train on" : "test on");
   }
   setup->normalisation = statistics_of(*setup);
-  if (watched) setup->images = std::move(watched->source_);
+  if (watched) setup->images = watched->release();
   return setup;
 }
 

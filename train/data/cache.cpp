@@ -13,6 +13,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 
 namespace mono {
 namespace {
@@ -50,6 +51,12 @@ uint64_t hash_of_page(Header header) {
 }
 
 }  // namespace
+
+bool begins_as_cache(const fs::path& file) {
+  std::ifstream in(file, std::ios::binary);
+  std::array<char, kMagic.size()> magic{};
+  return in.read(magic.data(), magic.size()) && magic == kMagic;
+}
 
 CacheCodec parse_cache_codec(std::string_view text) {
   if (text == "raw") return CacheCodec::raw;

@@ -45,6 +45,9 @@ std::vector<uint8_t> encode_record(CacheCodec codec, const CacheShape& shape,
 bool decode_record(CacheCodec codec, const CacheShape& shape, std::span<const uint8_t> record,
                    std::span<const int> channels, uint8_t* planes);
 
+// Whether a file begins as a cache does: it may be written over by one.
+bool begins_as_cache(const std::filesystem::path& file);
+
 // Writes records in ascending order of site id to a temporary name beside `file`; finish() writes
 // the index, syncs, renames and syncs the folder. Destroyed before that: the temporary file goes.
 // Throws Error(storage).

@@ -12,7 +12,6 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <set>
 #include <string>
@@ -243,13 +242,10 @@ int run_data_montage(const MontageOptions& options) {
 int run_data_pack(const PackOptions& options) {
   const CacheCodec codec = parse_cache_codec(options.codec);
   require_outside(options.out, options.data);
-  if (std::ifstream there(options.out, std::ios::binary); there && there.peek() != EOF) {
-    std::string magic(8, ' ');
-    there.read(magic.data(), 8);
-    if (magic != "MONOCACH")
-      fail(ErrorKind::usage, "--out {}: is there, and is no image cache; name another file",
-           options.out.string());
-  }
+  if (std::error_code error; fs::is_regular_file(options.out, error) &&
+                             fs::file_size(options.out, error) > 0 && !begins_as_cache(options.out))
+    fail(ErrorKind::usage, "--out {}: is there, and is no image cache; name another file",
+         options.out.string());
   if (options.resize < 0) fail(ErrorKind::usage, "--resize {}: give pixels a side", options.resize);
   Dataset dataset = open_dataset(options.data);
   require_outside(options.out, dataset);
